@@ -1,0 +1,1 @@
+"""Connectors: one file each, found by the `type:` of a connector in the configuration."""

@@ -1,0 +1,1 @@
+"""The pull API: a process of its own that reads the ledger and holds no plant session."""

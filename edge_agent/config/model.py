@@ -1,0 +1,223 @@
+"""What may stand in an agent's YAML. Values are already in SI units (seconds, hertz, bytes) and checked one by one;
+what must hold between them is checked in check.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr
+
+from edge_agent.config.types import Duration, Model, Rate, Share, Size
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
+Clearance = Literal["site", "company", "consortium"]
+
+
+class Agent(Model):
+    """Who this agent is."""
+
+    name: Name
+    site: str = ""
+    owner: str
+    state: str = Field(default="/var/lib/edge-agent", description="folder for the ledger and all other state")
+    stop_file: str | None = Field(default=None, description="while this file exists nothing is written; default: STATE/stop")
+
+
+class Tag(Model):
+    """One value of the plant. A connector's own `Tag` adds how it is addressed."""
+
+    from_: Name = Field(alias="from", description="name of the connector")
+    unit: str | None = Field(default=None, description="unit of the value as the agent uses it, like l/min")
+    source_unit: str | None = Field(default=None, description="unit on the wire, where it differs from `unit`")
+    range: tuple[float, float] | None = Field(default=None, description="what the sensor can measure; outside is a fault")
+    max_age: Duration | None = Field(default=None, description="older than this is stale; unset: fresh while the link is alive")
+    max_flat: Duration | None = Field(default=None, description="unchanged for longer than this is a stuck sensor")
+    accept_uncertain: bool = Field(default=False, description="take Uncertain for good")
+    write: bool = Field(default=False, description="the agent may be allowed to write it (by a loop's execute section)")
+    record: bool = Field(default=False, description="every sample goes into the ledger; acknowledged only after the commit")
+    label: str | None = Field(default=None, description="its samples are labels for this loop (MES, QC)")
+    safety: bool = Field(default=False, description="safety-related: the agent refuses to write it")
+
+
+class Perceive(Model):
+    """How samples become windows."""
+
+    tags: Annotated[list[TagName], Field(min_length=1, description="the model's channels, in the card's order of roles")]
+    every: Duration | None = Field(default=None, description="distance of the rows (grid); unset with `follow`")
+    window: Annotated[int, Field(ge=1, le=1_000_000, description="rows in a window")]
+    hop: Annotated[int, Field(ge=1, description="rows from one window to the next")] = 1
+    follow: TagName | None = Field(default=None, description="cut a row at each sample of this tag instead of a grid")
+    cycle: Cycle | None = None
+    fill: Literal["hold", "linear"] = "hold"
+    max_gap: Duration = Field(default=3.0, description="longest hole that may be filled")
+    settle: Duration | None = Field(
+        default=None, description="how long a row waits for late tags; default: half of `every`, at most 500 ms"
+    )
+    skew: Duration = Field(
+        default=2.0, description="source time further ahead of ours than this, after the offset is known, is a fault"
+    )
+
+
+class Cycle(Model):
+    """Windows from machine cycles: rows between start and stop, resampled to `window` rows."""
+
+    start: str = Field(description="expression that becomes true when a cycle starts, like 'phase == 2'")
+    stop: str
+    longest: Duration = 600.0
+
+
+class Trust(Model):
+    """Thresholds that tighten (never loosen) the card's."""
+
+    novelty: Share | None = None
+    confidence: Share | None = None
+
+
+class Diagnose(Model):
+    """Which model says what the window means."""
+
+    model: Annotated[str, Field(description="folder of the bundle, absolute or relative to this file or to the installed models")]
+    roles: dict[TagName, TagName] = Field(
+        default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags"
+    )
+    timeout: Duration = 1.0
+    trust: Trust = Trust()
+    smooth: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="windows in the running median; default: the card's"
+    )
+
+
+class Verify(Model):
+    """The tag itself must show the written value."""
+
+    within: Duration = 2.0
+    tolerance: float | None = Field(default=None, description="default: half of `step`")
+
+
+class Response(Model):
+    """The process must answer the write."""
+
+    tag: TagName
+    direction: Literal["up", "down"]
+    by: Annotated[float, Field(gt=0, description="at least this much, in the tag's unit")]
+    within: Duration
+
+
+class Budget(Model):
+    """How much may be changed in total."""
+
+    change: Annotated[float, Field(gt=0, description="sum of absolute changes")]
+    per: Duration
+
+
+class Lease(Model):
+    """The PLC falls back by itself when this counter stops."""
+
+    tag: TagName
+    every: Duration = 1.0
+
+
+class Write(Model):
+    """How one tag may be written. Everything a gate needs is said here; there are no defaults that allow."""
+
+    limits: tuple[float, float] | None = Field(default=None, description="lowest and highest value; required for numbers")
+    values: list[bool | int | str] | None = Field(default=None, description="the only values allowed; for switches and texts")
+    step: Annotated[float, Field(gt=0)] | None = Field(default=None, description="values are multiples of this")
+    neutral: float = Field(default=0.0, description="where a trim returns to")
+    rate: Rate | None = Field(default=None, description="fastest change, in the tag's unit")
+    rate_down: Rate | None = Field(default=None, description="fastest change downwards; default: `rate`")
+    max_step: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="largest single change; default: rate x min_interval"
+    )
+    min_interval: Duration = 1.0
+    per_hour: Annotated[int, Field(ge=1)] = 600
+    reversals_per_hour: Annotated[int, Field(ge=0)] = 60
+    budget: Budget | None = None
+    drift: Budget | None = None
+    interlocks: list[str] = Field(default_factory=list, description="expressions over tags that must all be true")
+    base: TagName | None = Field(default=None, description="the operator's own setpoint: if it changes, the trim is withdrawn")
+    verify: Verify = Verify()
+    response: Response | None = None
+    lease: Lease | None = None
+
+
+class Context(Model):
+    """Pre and post context of an alarm."""
+
+    before: Duration = 60.0
+    after: Duration = 60.0
+
+
+class Keep(Model):
+    """What is worth a technician's or a trainer's time."""
+
+    alarms: Context | None = Context()
+    alarm_score: Share = 0.8
+    near_threshold: Share | None = None
+    novel: bool = True
+    random: Share = 0.0
+    per_day: Annotated[int, Field(ge=1)] = 2000
+
+
+class Feedback(Model):
+    """What goes into the ledger from this loop, and who may see it."""
+
+    keep: Keep = Keep()
+    share: Clearance = "site"
+    label_outcomes: bool = True
+
+
+class Loop(Model):
+    """One closed loop: the keys are the links."""
+
+    mode: Literal["off", "observe", "advise", "armed"] = Field(
+        default="observe", description="the highest mode a person may raise it to"
+    )
+    tier: Literal[0, 1, 2] = 0
+    rearm: Literal["manual", "auto"] = "manual"
+    perceive: Perceive
+    diagnose: Diagnose
+    decide: dict[str, Any] = Field(description="`policy:` and that policy's own keys")
+    execute: dict[TagName, Write] = Field(default_factory=dict)
+    feedback: Feedback = Feedback()
+
+
+class Ledger(Model):
+    """The store of records."""
+
+    max_size: Size = 2e9
+    min_free: Size = 200e6
+
+
+class Token(Model):
+    """A consumer of the API."""
+
+    name: Name
+    token: SecretStr
+    clearance: Clearance = "site"
+    may: list[Literal["read", "label", "control"]] = ["read"]
+
+
+class Api(Model):
+    """The pull API. Closed unless a token is named."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8467
+    tokens: list[Token] = Field(default_factory=list)
+
+
+class File(Model):
+    """A whole configuration file, after templates were expanded."""
+
+    version: Literal[1]
+    agent: Agent
+    connectors: dict[Name, dict[str, Any]]
+    tags: dict[TagName, dict[str, Any]]
+    loops: dict[Name, Loop] = Field(default_factory=dict)
+    ledger: Ledger = Ledger()
+    api: Api = Api()
+    tests: list[dict[str, Any]] = Field(default_factory=list)
+
+
+Perceive.model_rebuild()

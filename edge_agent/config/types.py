@@ -1,0 +1,81 @@
+"""Which words may stand for a value in the YAML: durations, frequencies, rates, shares; the unit is required."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel as _BaseModel
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_HERTZ = {"mHz": 1e-3, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
+_BYTES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+
+
+class Model(_BaseModel):
+    """Base of everything read from YAML: strict, no unknown keys, no NaN or infinity, frozen."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=False)
+
+
+def _with_unit(units: dict[str, float], example: str) -> Any:
+    pattern = re.compile(rf"{_NUMBER}\s*({'|'.join(units)})")
+
+    def parse(value: Any) -> float:
+        if isinstance(value, str) and (match := pattern.fullmatch(value.strip())):
+            return float(match[1]) * units[match[2]]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError(f"{value} has no unit; did you mean '{value} {example.split()[1]}'?")
+        raise ValueError(f"{value!r} is not understood; write a number and one of {', '.join(units)}, like '{example}'")
+
+    return parse
+
+
+def _schema(units: dict[str, float], example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": rf"^\s*{_NUMBER}\s*({'|'.join(units)})\s*$", "examples": [example]})
+
+
+Duration = Annotated[float, BeforeValidator(_with_unit(_SECONDS, "5 s")), _schema(_SECONDS, "5 s")]
+"""Seconds, written with a unit: 200 ms, 5 s, 8 h."""
+
+Frequency = Annotated[float, BeforeValidator(_with_unit(_HERTZ, "25.6 kHz")), _schema(_HERTZ, "25.6 kHz")]
+"""Hertz, written with a unit: 10 Hz, 25.6 kHz."""
+
+Size = Annotated[float, BeforeValidator(_with_unit(_BYTES, "2 GB")), _schema(_BYTES, "2 GB")]
+"""Bytes, written with a unit: 500 MB, 2 GiB."""
+
+
+def _rate(value: Any) -> float:
+    """'50/min' -> per second."""
+    match = re.fullmatch(rf"{_NUMBER}\s*/\s*(s|min|h|d)", value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a rate; write a number per s, min, h or d, like '50/min'")
+    return float(match[1]) / _SECONDS[match[2]]
+
+
+Rate = Annotated[
+    float,
+    BeforeValidator(_rate),
+    WithJsonSchema({"type": "string", "pattern": rf"^\s*{_NUMBER}\s*/\s*(s|min|h|d)\s*$", "examples": ["50/min"]}),
+]
+"""Units of the tag (or events) per second, written per s, min, h or d: 50/min."""
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, str) and (match := re.fullmatch(rf"{_NUMBER}\s*%", value.strip())):
+        value = float(match[1]) / 100
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is not a share; write a number from 0 to 1 or a percentage like '1%'")
+    return float(value)
+
+
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%\s*$"}]}
+    ),
+]
+"""0..1, or a percentage."""

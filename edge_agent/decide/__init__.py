@@ -1,0 +1,1 @@
+"""Decide: from a diagnosis to a proposal. Pure."""

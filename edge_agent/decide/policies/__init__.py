@@ -1,0 +1,1 @@
+"""Decision policies, one file each."""

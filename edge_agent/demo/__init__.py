@@ -1,0 +1,1 @@
+"""A make-believe plant that answers back, and the demo that runs the agent on it."""

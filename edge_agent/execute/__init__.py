@@ -1,0 +1,1 @@
+"""Execute: from a proposal to a verified outcome, through the gate."""

@@ -1,0 +1,240 @@
+"""What travels between the links of the loop. Frozen values, no behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag, StrEnum
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What a tag may carry: a number, a truth value, a text, or a block of samples (float32, shape [n]) of a waveform.
+Scalar = float | int | bool | str
+Value = Scalar | NDArray[np.float32] | None
+
+
+class Quality(IntFlag):
+    """Quality of a value: the OPC UA severities in the low bits, our reasons above them. 0 is good."""
+
+    GOOD = 0
+    UNCERTAIN = 1
+    BAD = 2
+    STALE = 1 << 2  # older than the tag's max_age
+    GAP = 1 << 3  # nothing was received where something was due
+    RANGE = 1 << 4  # outside the sensor's range
+    NOT_FINITE = 1 << 5  # NaN or infinity
+    FLAT = 1 << 6  # has not moved for longer than the tag's max_flat
+    LATE = 1 << 7  # came after its row had been cut
+    FUTURE = 1 << 8  # source time ahead of ours by more than the allowed skew
+    HELD = 1 << 9  # not measured here: the last value, or a line between two
+    OVERFLOW = 1 << 10  # the server dropped values before this one
+    LINK = 1 << 11  # the connector has no link
+    TYPE = 1 << 12  # not of the declared type, or could not be decoded
+
+
+UNFIT = (
+    Quality.BAD
+    | Quality.STALE
+    | Quality.GAP
+    | Quality.RANGE
+    | Quality.NOT_FINITE
+    | Quality.FLAT
+    | Quality.FUTURE
+    | Quality.LINK
+    | Quality.TYPE
+)
+"""With any of these bits a value is no evidence. UNCERTAIN alone is fit only where the tag says `accept_uncertain`."""
+
+
+class Sample(NamedTuple):
+    """One value of one tag as a connector received it. Times in ns: wall clock UTC, except `mono_ns`."""
+
+    tag: str
+    value: Value
+    quality: int
+    source_ns: int  # stamped by the device; equals received_ns where the device stamps nothing
+    received_ns: int
+    mono_ns: int  # our monotonic clock at receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A declared hole: between these source times values of this tag (None: all of the connector's) may be missing."""
+
+    connector: str
+    tag: str | None
+    start_ns: int
+    end_ns: int
+    reason: str
+    lost: int | None = None  # how many, where it is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """A connector's link came up, went down, or is being tried."""
+
+    connector: str
+    state: Literal["connecting", "up", "down"]
+    reason: str
+    mono_ns: int
+
+
+class Reading(NamedTuple):
+    """The newest value of a tag, with what one must know before using it."""
+
+    value: Value
+    quality: int
+    source_ns: int
+    age_s: float  # by the monotonic clock
+
+    @property
+    def fit(self) -> bool:
+        """Whether the value is evidence."""
+        return not self.quality & (UNFIT | Quality.UNCERTAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A cut of aligned history: float32 [tags, rows], quality flags uint16 of the same shape, times in ns."""
+
+    loop: str
+    seq: int
+    tags: tuple[str, ...]
+    start_ns: int  # source time of the first row
+    end_ns: int  # source time of the last row
+    cut_ns: int  # wall clock when it was cut
+    mono_ns: int  # monotonic clock when it was cut
+    values: NDArray[np.float32]
+    quality: NDArray[np.uint16]
+    live: Mapping[str, Reading]  # every tag the loop's expressions may name, as it stood when the window was cut
+    fit: bool  # every required channel good enough for the model
+    reasons: tuple[str, ...] = ()  # why it is not fit: "flow: stale 4.2 s"
+
+
+DiagnosisStatus = Literal["ok", "unknown", "novel", "late", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What the model says of a window. Only status "ok" is evidence for an action."""
+
+    loop: str
+    window: int  # seq of the window
+    end_ns: int
+    status: DiagnosisStatus
+    why: str = ""
+    score: float | None = None  # smoothed and calibrated: 0 normal .. 1 abnormal; a regressor's value in its own unit
+    raw: float | None = None
+    confidence: float | None = None  # 0..1
+    novelty: float | None = None  # 0..1: share of the training windows that lay nearer to the training data
+    label: str | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    contributions: tuple[tuple[str, float], ...] = ()  # tag, share of the blame; largest first, sums to 1
+    model: str = ""  # name@version
+    model_hash: str = ""
+
+
+class Proposal(NamedTuple):
+    """What a policy would like to do. `value` is absolute for "set", relative to the tag's neutral for "trim"."""
+
+    kind: Literal["set", "trim", "call"]
+    tag: str
+    value: Scalar | tuple[Scalar, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the policy makes of a diagnosis. Wants nothing where `proposals` is empty."""
+
+    loop: str
+    seq: int
+    window: int
+    end_ns: int
+    state: str
+    previous: str
+    proposals: tuple[Proposal, ...]
+    reason: str
+    unknown: bool = False  # a condition could not be decided: hold
+
+
+class Mode(StrEnum):
+    """What a loop may do, in rising order up to armed; then the ways down from armed."""
+
+    OFF = "off"
+    OBSERVE = "observe"
+    ADVISE = "advise"
+    ARMED = "armed"
+    HOLD = "hold"
+    SHED = "shed"
+    LOCKOUT = "lockout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A write that the gate has permitted: single use, short-lived."""
+
+    loop: str
+    tag: str
+    value: Scalar | tuple[Scalar, ...]
+    expects: Scalar | None  # what the tag must read just before
+    nonce: str
+    expires_mono_ns: int
+    intent: int  # seq of the intent record in the ledger
+
+
+OutcomeStatus = Literal["confirmed", "refused", "reverted", "no_response", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a proposal. "refused" without an intent: the gate said no."""
+
+    loop: str
+    tag: str
+    status: OutcomeStatus
+    value: Scalar | tuple[Scalar, ...]
+    before: Scalar | None
+    after: Scalar | None
+    why: str
+    intent: int | None
+    decision: int
+    write_ms: float | None = None  # decision to acknowledged write
+    verify_ms: float | None = None  # write to read-back
+
+
+RecordKind = Literal[
+    "window",
+    "diagnosis",
+    "decision",
+    "intent",
+    "outcome",
+    "label",
+    "gap",
+    "mode",
+    "model",
+    "config",
+    "operator",
+    "sample",
+    "agent",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One line of the ledger. `payload` is JSON-able; arrays are blobs, named by their sha256."""
+
+    epoch: int
+    seq: int
+    kind: RecordKind
+    loop: str | None
+    wall_ns: int
+    mono_ns: int
+    owner: str
+    share: Literal["site", "company", "consortium"]
+    payload: Mapping[str, Any]
+    blobs: tuple[str, ...]
+    prev: str
+    hash: str

@@ -1,0 +1,1 @@
+"""Perceive: from samples to windows, with the quality of every value. Pure."""

@@ -1,0 +1,1 @@
+"""The central side: pulls many agents into one pool, exactly once."""
