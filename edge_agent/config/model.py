@@ -51,12 +51,8 @@ class Perceive(Model):
     cycle: Cycle | None = None
     fill: Literal["hold", "linear"] = "hold"
     max_gap: Duration = Field(default=3.0, description="longest hole that may be filled")
-    settle: Duration | None = Field(
-        default=None, description="how long a row waits for late tags; default: half of `every`, at most 500 ms"
-    )
-    skew: Duration = Field(
-        default=2.0, description="source time further ahead of ours than this, after the offset is known, is a fault"
-    )
+    settle: Duration | None = Field(default=None, description="how long a row waits for late tags; default: every / 2, at most 500 ms")
+    skew: Duration = Field(default=2.0, description="source time further ahead of ours than this, after the offset is known, is a fault")
 
 
 class Cycle(Model):
@@ -78,9 +74,7 @@ class Diagnose(Model):
     """Which model says what the window means."""
 
     model: Annotated[str, Field(description="folder of the bundle, absolute or relative to this file or to the installed models")]
-    roles: dict[TagName, TagName] = Field(
-        default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags"
-    )
+    roles: dict[TagName, TagName] = Field(default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags")
     timeout: Duration = 1.0
     trust: Trust = Trust()
     smooth: Annotated[int, Field(ge=1, le=1000)] | None = Field(
@@ -127,9 +121,7 @@ class Write(Model):
     neutral: float = Field(default=0.0, description="where a trim returns to")
     rate: Rate | None = Field(default=None, description="fastest change, in the tag's unit")
     rate_down: Rate | None = Field(default=None, description="fastest change downwards; default: `rate`")
-    max_step: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="largest single change; default: rate x min_interval"
-    )
+    max_step: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest single change; default: rate x min_interval")
     min_interval: Duration = 1.0
     per_hour: Annotated[int, Field(ge=1)] = 600
     reversals_per_hour: Annotated[int, Field(ge=0)] = 60
@@ -171,9 +163,7 @@ class Feedback(Model):
 class Loop(Model):
     """One closed loop: the keys are the links."""
 
-    mode: Literal["off", "observe", "advise", "armed"] = Field(
-        default="observe", description="the highest mode a person may raise it to"
-    )
+    mode: Literal["off", "observe", "advise", "armed"] = Field(default="observe", description="the highest mode a person may raise it to")
     tier: Literal[0, 1, 2] = 0
     rearm: Literal["manual", "auto"] = "manual"
     perceive: Perceive
@@ -196,7 +186,7 @@ class Token(Model):
     name: Name
     token: SecretStr
     clearance: Clearance = "site"
-    may: list[Literal["read", "label", "control"]] = ["read"]
+    may: tuple[Literal["read", "label", "control"], ...] = ("read",)
 
 
 class Api(Model):

@@ -12,6 +12,7 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 864
 _HERTZ = {"mHz": 1e-3, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
 _BYTES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_RATE = rf"^\s*{_NUMBER}\s*/\s*(s|min|h|d)\s*$"
 
 
 class Model(_BaseModel):
@@ -58,7 +59,7 @@ def _rate(value: Any) -> float:
 Rate = Annotated[
     float,
     BeforeValidator(_rate),
-    WithJsonSchema({"type": "string", "pattern": rf"^\s*{_NUMBER}\s*/\s*(s|min|h|d)\s*$", "examples": ["50/min"]}),
+    WithJsonSchema({"type": "string", "pattern": _RATE, "examples": ["50/min"]}),
 ]
 """Units of the tag (or events) per second, written per s, min, h or d: 50/min."""
 
@@ -74,8 +75,6 @@ def _share(value: Any) -> float:
 Share = Annotated[
     float,
     BeforeValidator(_share),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%\s*$"}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*%\s*$"}]}),
 ]
 """0..1, or a percentage."""

@@ -1,0 +1,76 @@
+"""The control process's unix socket: one JSON request a line in, one JSON reply a line out.
+
+A request is {"do": "status" | "arm" | ..., ...}; a reply is {"ok": true, ...} or {"ok": false, "error": "..."}.
+Who may ask is decided by the socket's owner and mode (0660): see systemd/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_agent.errors import AgentUnreachable, EdgeAgentError
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+_LINE = 1 << 20  # longest request or reply, bytes
+_IDLE_S = 60.0
+
+
+def ask(path: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
+    """Ask the control process; blocking. AgentUnreachable if nobody answers, EdgeAgentError if it says no."""
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(timeout_s)
+            sock.connect(str(path))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as file:
+                reply = json.loads(file.readline(_LINE))
+    except (OSError, ValueError) as e:
+        raise AgentUnreachable(f"{path}: no agent answers ({e}); is `edge-agent run` running with this configuration?") from e
+    if not reply.get("ok"):
+        raise EdgeAgentError(str(reply.get("error", "the agent refused")))
+    return dict(reply)
+
+
+async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Event | None = None) -> None:
+    """Answer requests until cancelled."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await asyncio.wait_for(reader.readline(), _IDLE_S):
+                writer.write(json.dumps(await _answer(line, handlers)).encode() + b"\n")
+                await writer.drain()
+        except (TimeoutError, ConnectionError, ValueError):
+            pass  # a peer that is idle, gone, or sends an endless line is simply let go
+        finally:
+            writer.close()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(talk, path, limit=_LINE)
+    os.chmod(path, 0o660)  # noqa: PTH101
+    if ready:
+        ready.set()
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> Mapping[str, Any]:
+    try:
+        request = json.loads(line)
+        handler = handlers[request["do"]]
+    except (ValueError, TypeError, KeyError) as e:
+        return {"ok": False, "error": f"not a request ({e!r}); there are: {', '.join(sorted(handlers))}"}
+    try:
+        return {"ok": True, **await handler(request)}
+    except EdgeAgentError as e:
+        return {"ok": False, "error": str(e)}
