@@ -1,0 +1,118 @@
+"""Perceive: samples in, windows out, for all loops of an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.messages import UNFIT, LinkState, Quality, Reading, Sample, Window
+from edge_agent.perceive.intake import Intake
+from edge_agent.perceive.rows import Block, Cutter
+
+_UNFIT = int(UNFIT | Quality.UNCERTAIN)
+_HELD = int(Quality.HELD)
+
+
+@dataclass(slots=True)
+class View:
+    """One loop's windows."""
+
+    loop: str
+    tags: tuple[str, ...]  # channels, in the model's order
+    watched: tuple[str, ...]  # what the loop's expressions may name besides
+    cutter: Cutter
+    seq: int = 0
+    unfit: int = 0
+
+
+class Perceiver:
+    """Feeds each sample to the loops that use it and cuts their windows. Pure: time comes with the samples and ticks."""
+
+    def __init__(self, intake: Intake, views: Iterable[View] = ()) -> None:
+        self.intake = intake
+        self.views: dict[str, View] = {}
+        self._routes: dict[str, list[tuple[View, int]]] = {}
+        for view in views:
+            self.add(view)
+
+    def add(self, view: View) -> None:
+        """Start cutting windows for a loop."""
+        self.views[view.loop] = view
+        for i, tag in enumerate(view.tags):
+            self._routes.setdefault(tag, []).append((view, i))
+
+    def remove(self, loop: str) -> None:
+        """Stop cutting windows for a loop."""
+        self.views.pop(loop, None)
+        self._routes = {t: kept for t, r in self._routes.items() if (kept := [e for e in r if e[0].loop != loop])}
+
+    def take(self, batch: Sequence[Sample]) -> list[Window]:
+        """Take samples, oldest first; the windows they completed."""
+        touched: dict[str, View] = {}
+        for sample in batch:
+            checked = self.intake.take(sample)
+            if checked is None:
+                continue
+            for view, channel in self._routes.get(sample.tag, ()):
+                view.cutter.push(channel, *checked)
+                touched[view.loop] = view
+        return self._cut(touched.values(), batch[-1].mono_ns) if touched else []
+
+    def link(self, state: LinkState) -> None:
+        """A connector's link changed."""
+        self.intake.links[state.connector] = state.state == "up"
+
+    def alive(self, connector: str, mono_ns: int) -> None:
+        """The device says that what it has not sent has not changed."""
+        self.intake.alive_ns[connector] = mono_ns
+        self.intake.links[connector] = True
+        axis_ns = self.intake.axis_ns(mono_ns)
+        for tag, routes in self._routes.items():
+            if self.intake.tags[tag].rules.connector == connector:
+                for view, channel in routes:
+                    view.cutter.channels[channel].alive(axis_ns)
+
+    def tick(self, mono_ns: int) -> list[Window]:
+        """Cut what is due although nothing came."""
+        return self._cut(self.views.values(), mono_ns)
+
+    def reading(self, tag: str, mono_ns: int) -> Reading:
+        """The newest reading of any tag."""
+        return self.intake.reading(tag, mono_ns)
+
+    def _cut(self, views: Iterable[View], mono_ns: int) -> list[Window]:
+        now_ns = self.intake.axis_ns(mono_ns)
+        return [self._window(view, block, now_ns, mono_ns) for view in views for block in view.cutter.due(now_ns)]
+
+    def _window(self, view: View, block: Block, now_ns: int, mono_ns: int) -> Window:
+        start_ns, end_ns, values, quality = block
+        view.seq += 1
+        bad = ((quality & _UNFIT) != 0) & ((quality & _HELD) == 0)
+        reasons = tuple(_why(view.tags[i], quality[i][bad[i]]) for i in np.flatnonzero(bad.any(axis=1)))
+        view.unfit += bool(reasons)
+        return Window(
+            loop=view.loop,
+            seq=view.seq,
+            tags=view.tags,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            cut_ns=now_ns,
+            mono_ns=mono_ns,
+            values=values,
+            quality=quality,
+            live=self.live(view, mono_ns),
+            fit=not reasons,
+            reasons=reasons,
+        )
+
+    def live(self, view: View, mono_ns: int) -> Mapping[str, Reading]:
+        """Every tag the loop may look at, as it stands now."""
+        return {tag: self.intake.reading(tag, mono_ns) for tag in dict.fromkeys((*view.tags, *view.watched))}
+
+
+def _why(tag: str, flags: np.ndarray) -> str:
+    seen = Quality(int(np.bitwise_or.reduce(flags)) & _UNFIT)
+    names = ", ".join(str(flag.name).lower().replace("_", " ") for flag in seen)
+    return f"{tag}: {names or 'no value'} in {len(flags)} of its rows"
