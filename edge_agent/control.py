@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -51,17 +50,21 @@ async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Even
         finally:
             writer.close()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    _make_room(path)
     server = await asyncio.start_unix_server(talk, path, limit=_LINE)
-    os.chmod(path, 0o660)  # noqa: PTH101
+    await asyncio.to_thread(path.chmod, 0o660)
     if ready:
         ready.set()
     try:
         async with server:
             await server.serve_forever()
     finally:
-        path.unlink(missing_ok=True)
+        _make_room(path)
+
+
+def _make_room(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
 
 
 async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> Mapping[str, Any]:

@@ -31,10 +31,13 @@ class Problem:
     column: int
     path: str  # loops.p1.execute.speed.limits
     what: str  # what is wrong, and how to mend it
+    cure: str = ""  # how to mend it, where that is said apart
+    length: int = 0  # how many characters the place is wide
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.path}: {self.what}" if self.path else f"{place}: {self.what}"
+        said = f"{self.what}; {self.cure}" if self.cure else self.what
+        return f"{place}: {self.path}: {said}" if self.path else f"{place}: {said}"
 
 
 class ConfigError(EdgeAgentError):

@@ -1,0 +1,82 @@
+"""THE LOOP: perceive, diagnose, decide, execute, feed back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_agent.contracts import Situation
+from edge_agent.messages import Decision, Diagnosis, Outcome, Scalar, Window
+from edge_agent.windows import Windows
+
+
+class Diagnose(Protocol):
+    async def diagnose(self, window: Window) -> Diagnosis: ...
+    def reset(self) -> None: ...
+
+
+class Decide(Protocol):
+    def decide(self, situation: Situation) -> Decision: ...
+    def reset(self) -> None: ...
+
+
+class Execute(Protocol):
+    @property
+    def applied(self) -> Mapping[str, Scalar | None]: ...
+    @property
+    def armed(self) -> bool: ...
+    async def act(self, decision: Decision, diagnosis: Diagnosis, window: Window) -> tuple[Outcome, ...]: ...
+    async def tick(self) -> tuple[Outcome, ...]: ...
+
+
+class Feedback(Protocol):
+    async def record(self, window: Window, diagnosis: Diagnosis, decision: Decision, outcomes: tuple[Outcome, ...]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn of the loop, for those who watch: status, recorder, metrics."""
+
+    situation: Situation
+    decision: Decision
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def window(self) -> Window:
+        return self.situation.window
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        return self.situation.diagnosis
+
+
+@dataclass(slots=True)
+class Loop:
+    """The five links of one loop, in order. `watch` sees each turn; it must not raise and not wait."""
+
+    name: str
+    perceive: Windows
+    diagnose: Diagnose
+    decide: Decide
+    execute: Execute
+    feedback: Feedback
+    watch: Callable[[Turn], None]
+
+    async def step(self, wait_s: float) -> None:
+        """Turn once if a window comes within `wait_s`; look after what is under way in any case."""
+        window = await self.perceive.next(wait_s)
+        if window is not None:
+            await self.turn(window)
+        await self.execute.tick()
+
+    async def turn(self, window: Window) -> Turn:
+        """From a window to outcomes on record."""
+        diagnosis = await self.diagnose.diagnose(window)
+        situation = Situation(window=window, diagnosis=diagnosis, applied=dict(self.execute.applied), armed=self.execute.armed)
+        decision = self.decide.decide(situation)
+        outcomes = await self.execute.act(decision, diagnosis, window)
+        turn = Turn(situation=situation, decision=decision, outcomes=outcomes)
+        self.watch(turn)
+        await self.feedback.record(window, diagnosis, decision, outcomes)
+        return turn

@@ -1,0 +1,153 @@
+"""What went into the pure middle, and what came out: a file that can be replayed to the byte.
+
+A zstd stream of frames, each a 4-byte little-endian length and a msgpack array [kind, ...]. The first frame is the head. A file
+cut off in mid-frame (mains off) is good up to there.
+
+    ["head", {...}]                                     version, agent, config hash, origin of the time axis
+    ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian
+    ["tick", mono]   ["link", connector, state, mono]   ["alive", connector, mono]
+    ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON]
+    ["reset", loop]                                     the loop forgot its dwell, smoothing and state
+"""
+
+from __future__ import annotations
+
+import queue
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+
+from edge_agent.contracts import Situation
+from edge_agent.errors import EdgeAgentError
+from edge_agent.messages import Decision, LinkState, Sample
+
+VERSION = 1
+_LENGTH = struct.Struct("<I")
+_FRAME_MAX = 64 << 20
+_FLUSH_S = 1.0
+_QUEUE = 10_000
+_TIMED = ("late", "failed")  # diagnoses that a replay cannot come to by itself
+
+Frame = list[Any]
+_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
+
+
+def canonical(decision: Decision) -> bytes:
+    """A decision as bytes: equal decisions, equal bytes."""
+    return msgspec.json.encode(decision, order="deterministic")
+
+
+def samples_frame(batch: Sequence[Sample]) -> Frame:
+    """A batch as it is written."""
+    return ["samples", [[s[0], s[1].astype("<f4").tobytes() if isinstance(s[1], np.ndarray) else s[1], *s[2:]] for s in batch]]
+
+
+def samples_of(frame: Frame) -> list[Sample]:
+    """The batch of a "samples" frame."""
+    return [Sample(r[0], np.frombuffer(r[1], "<f4") if isinstance(r[1], bytes) else r[1], *r[2:]) for r in frame[1]]
+
+
+def link_frame(state: LinkState) -> Frame:
+    """A change of a link as it is written."""
+    return ["link", state.connector, state.state, state.mono_ns]
+
+
+def turn_frame(situation: Situation, decision: Decision) -> Frame:
+    """A turn of a loop as it is written."""
+    diagnosis = situation.diagnosis
+    timed = [diagnosis.status, diagnosis.why] if diagnosis.status in _TIMED else None
+    return ["turn", decision.loop, decision.window, dict(situation.applied), situation.armed, timed, canonical(decision)]
+
+
+class Recorder:
+    """Writes frames on a thread of its own; bounded: when the disk cannot keep up, the recording ends and says so."""
+
+    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+        self.path = path
+        self.failed = ""
+        self.frames = 0
+        self._queue: queue.Queue[Frame | None] = queue.Queue(_QUEUE)
+        self._file = path.open("xb")
+        self._thread = threading.Thread(target=self._write, name=f"record {path.name}", daemon=True)
+        self.put(["head", {"version": VERSION, **head}])
+        self._thread.start()
+
+    def put(self, frame: Frame) -> None:
+        """Never blocks."""
+        if self.failed:
+            return
+        try:
+            self._queue.put_nowait(frame)
+            self.frames += 1
+        except queue.Full:
+            self.failed = f"{self.path}: the disk cannot keep up; the recording ends here"
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+
+    def _write(self) -> None:
+        import zstandard
+
+        try:
+            with self._file as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as out:
+                while self._write_some(out):
+                    out.flush(zstandard.FLUSH_BLOCK)
+        except OSError as e:
+            self.failed = f"{self.path}: {e.strerror}; the recording ends here"
+
+    def _write_some(self, out: BinaryIO) -> bool:
+        """Write what comes until nothing came for a while; False at the end."""
+        while True:
+            try:
+                frame = self._queue.get(timeout=_FLUSH_S)
+            except queue.Empty:
+                return True
+            if frame is None:
+                return False
+            data = _encode(frame)
+            out.write(_LENGTH.pack(len(data)) + data)
+
+
+def read(path: Path) -> Iterator[Frame]:
+    """The frames of a recording, the head first. EdgeAgentError if it is none of ours."""
+    import zstandard
+
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        try:
+            first = _next(stream)
+            if first is None or first[0] != "head" or first[1].get("version") != VERSION:
+                raise EdgeAgentError(f"{path}: not a recording of version {VERSION}; record it anew with this version")
+            while first is not None:
+                yield first
+                first = _next(stream)
+        except (zstandard.ZstdError, msgspec.MsgspecError, KeyError, IndexError, TypeError) as e:
+            raise EdgeAgentError(f"{path}: not a recording, or damaged ({e})") from e
+
+
+def _next(stream: BinaryIO) -> Frame | None:
+    header = _exactly(stream, _LENGTH.size)
+    if header is None:
+        return None
+    (length,) = _LENGTH.unpack(header)
+    if length > _FRAME_MAX:
+        raise EdgeAgentError(f"a frame of {length} bytes: this is not a recording, or it is damaged")
+    data = _exactly(stream, length)
+    return None if data is None else list(_decode(data))
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes | None:
+    data = b""
+    while len(data) < count:
+        more = stream.read(count - len(data))
+        if not more:
+            return None  # cut off here: what came before is good
+        data += more
+    return data

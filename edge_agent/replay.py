@@ -1,0 +1,109 @@
+"""What would this configuration decide on that recording? The pure middle, run again without plant or clock."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.contracts import Situation
+from edge_agent.loop import Decide, Diagnose
+from edge_agent.messages import Decision, Diagnosis, LinkState, Window
+from edge_agent.perceive.link import Perceiver
+from edge_agent.recording import Frame, canonical, samples_of
+
+_WAITING = 64  # windows of a loop that wait for their turn; the live queue is shorter
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """The two thinking links of one loop."""
+
+    diagnose: Diagnose
+    decide: Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A decision of the replay beside the recorded one; `recorded` is None where there was none."""
+
+    decision: Decision
+    diagnosis: Diagnosis
+    recorded: bytes | None
+
+    @property
+    def same(self) -> bool:
+        return self.recorded == canonical(self.decision)
+
+
+class Replay:
+    """Feeds a recording to a perceiver and to the middles of its loops.
+
+    Exact: a window is diagnosed when the recording says that its turn came, with what was applied then. What-if: every window
+    is diagnosed when it is cut, with what was applied last in the recording.
+    """
+
+    def __init__(self, perceiver: Perceiver, middles: Mapping[str, Middle], *, exact: bool) -> None:
+        self._perceiver = perceiver
+        self._middles = middles
+        self._exact = exact
+        self._waiting: dict[str, OrderedDict[int, Window]] = {name: OrderedDict() for name in middles}
+        self._applied: dict[str, tuple[dict[str, Any], bool]] = {}
+        self.missing = 0  # turns of windows that this configuration did not cut
+
+    async def run(self, frames: Iterable[Frame]) -> AsyncIterator[Replayed]:
+        """Decisions in the order of the recording."""
+        for frame in frames:
+            if frame[0] == "turn":
+                async for replayed in self._turn(frame):
+                    yield replayed
+                continue
+            for window in self._perceive(frame):
+                if self._exact:
+                    self._keep(window)
+                elif window.loop in self._middles:
+                    yield await self._decide(window, *self._applied.get(window.loop, ({}, False)), None, None)
+
+    def _perceive(self, frame: Frame) -> list[Window]:
+        kind, *rest = frame
+        if kind == "samples":
+            return self._perceiver.take(samples_of(frame))
+        if kind == "tick":
+            return self._perceiver.tick(rest[0])
+        if kind == "link":
+            self._perceiver.link(LinkState(connector=rest[0], state=rest[1], reason="", mono_ns=rest[2]))
+        elif kind == "alive":
+            self._perceiver.alive(rest[0], rest[1])
+        elif kind == "reset" and rest[0] in self._middles:
+            self._middles[rest[0]].diagnose.reset()
+            self._middles[rest[0]].decide.reset()
+        return []
+
+    def _keep(self, window: Window) -> None:
+        waiting = self._waiting.get(window.loop)
+        if waiting is None:
+            return
+        waiting[window.seq] = window
+        if len(waiting) > _WAITING:
+            waiting.popitem(last=False)
+
+    async def _turn(self, frame: Frame) -> AsyncIterator[Replayed]:
+        _, loop, seq, applied, armed, timed, recorded = frame
+        self._applied[loop] = (applied, armed)
+        if not self._exact or loop not in self._middles:
+            return
+        window = self._waiting[loop].pop(seq, None)
+        if window is None:
+            self.missing += 1
+            return
+        yield await self._decide(window, applied, armed, timed, recorded)
+
+    async def _decide(self, window: Window, applied: dict[str, Any], armed: bool, timed: Any, recorded: bytes | None) -> Replayed:
+        middle = self._middles[window.loop]
+        if timed:  # the recorded turn was late or failed: that depended on time and is taken as it was
+            diagnosis = Diagnosis(loop=window.loop, window=window.seq, end_ns=window.end_ns, status=timed[0], why=timed[1])
+        else:
+            diagnosis = await middle.diagnose.diagnose(window)
+        situation = Situation(window=window, diagnosis=diagnosis, applied=applied, armed=armed)
+        return Replayed(middle.decide.decide(situation), diagnosis, recorded)
