@@ -20,7 +20,9 @@ class Agent(Model):
     name: Name
     site: str = ""
     owner: str
-    state: str = Field(default="/var/lib/edge-agent", description="folder for the ledger and all other state")
+    state: str | None = Field(
+        default=None, description="folder for the ledger and all other state; default: what systemd gives, else /var/lib/edge-agent/NAME"
+    )
     stop_file: str | None = Field(default=None, description="while this file exists nothing is written; default: STATE/stop")
 
 

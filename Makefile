@@ -1,0 +1,61 @@
+# make demo   the whole loop on a make-believe plant          make test   everything that can be tested here
+# make check  lint, types, units, samples, generated files    make help   the rest
+PY      ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+ARGS    ?=
+export ORT_DISABLE_TELEMETRY := 1
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: help demo test test-quick check format gate-coverage counterparts generate models lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PY) -m venv $(VENV)
+
+$(VENV)/demo.ok: $(BIN)/python pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.ok: $(BIN)/python pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[demo,pool,models,dev]'
+	@touch $@ $(VENV)/demo.ok
+
+demo: $(VENV)/demo.ok ## run the whole loop on a make-believe plant; ARGS=--keep-running stays up
+	$(BIN)/edge-agent demo $(ARGS)
+
+counterparts: ## install the servers that the integration tests talk to (Debian: mosquitto, systemd; npm: node-opcua)
+	tests/counterparts/install.sh
+
+test: $(VENV)/dev.ok counterparts ## all tests, with real counterparts
+	$(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory gate-coverage
+
+test-quick: $(VENV)/dev.ok ## unit tests only
+	$(BIN)/python -m pytest -m 'not integration and not slow' $(ARGS)
+
+gate-coverage: $(VENV)/dev.ok ## every branch of the gate is tested
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --branch --source edge_agent.execute.gate -m pytest -q tests/execute/gate -m 'not slow'
+	$(BIN)/coverage report --show-missing --fail-under=100
+
+check: $(VENV)/dev.ok ## lint, types, sample configurations, units, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	systemd/verify.sh
+
+format: $(VENV)/dev.ok ## mend what a formatter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/dev.ok ## pin what was resolved today
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url --extra demo --extra pool --extra models \
+	  --extra vision --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## forget everything that was built
+	rm -rf $(VENV) build dist tests/counterparts/node_modules .coverage

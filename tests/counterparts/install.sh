@@ -1,0 +1,21 @@
+#!/bin/sh
+# Install the servers that the integration tests talk to: mosquitto and systemd's checker from Debian, node-opcua from npm.
+set -eu
+cd "$(dirname "$0")"
+missing=""
+command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+command -v mosquitto_pub > /dev/null || missing="$missing mosquitto-clients"
+command -v systemd-analyze > /dev/null || missing="$missing systemd"
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "missing:$missing; as root: apt-get install --no-install-recommends$missing" >&2
+        exit 1
+    fi
+    # No service is to start by itself on a developer's machine.
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' > "$policy"; chmod +x "$policy"; trap 'rm -f "$policy"' EXIT; }
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing > /dev/null
+fi
+[ -d node_modules/node-opcua ] || npm install --no-audit --no-fund --no-package-lock --loglevel=error
