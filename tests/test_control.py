@@ -1,0 +1,67 @@
+"""Asking the control process over its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.control import ask, serve
+from edge_agent.errors import AgentUnreachable, EdgeAgentError
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    if request.get("refuse"):
+        raise EdgeAgentError("no: because")
+    return {"heard": request["say"]} if "say" in request else {}
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[None]:
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(serve(path, {"echo": echo}, ready))
+        await asyncio.wait_for(ready.wait(), 5)
+        yield
+        task.cancel()
+
+
+async def test_a_question_is_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s"):
+        assert await asyncio.to_thread(ask, tmp_path / "s", {"do": "echo", "say": "hello"}) == {"ok": True, "heard": "hello"}
+
+
+async def test_a_refusal_comes_back_in_its_own_words(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s"):
+        with pytest.raises(EdgeAgentError, match="no: because"):
+            await asyncio.to_thread(ask, tmp_path / "s", {"do": "echo", "refuse": True})
+
+
+async def test_what_is_not_a_request_is_answered_with_what_would_be(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s"):
+        for line in (b"nonsense\n", b"[1]\n", b'{"do": "fly"}\n', b"{}\n"):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+            writer.write(line)
+            answer = json.loads(await asyncio.wait_for(reader.readline(), 5))
+            writer.close()
+            await writer.wait_closed()
+            assert answer["ok"] is False
+            assert "echo" in answer["error"]
+
+
+async def test_the_socket_is_for_owner_and_group_only(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s"):
+        assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o660
+
+
+def test_nobody_there_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(AgentUnreachable, match="is `edge-agent run` running"):
+        ask(tmp_path / "none", {"do": "status"})
