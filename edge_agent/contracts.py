@@ -38,6 +38,7 @@ class Setup:
     clock: Clock
     state: Path  # a folder of its own, made on first use; survives restarts
     agent: str  # the agent's name, for client ids
+    home: Path = Path()  # folder of the configuration file: relative paths in it start here
 
 
 class Connector(Protocol):
