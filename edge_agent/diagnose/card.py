@@ -1,0 +1,253 @@
+"""What does a model's card say? Its shape, checked by itself; whether files and graph keep the promise is bundle.py's question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from edge_agent.config.model import Name, TagName
+from edge_agent.config.types import Duration, Model, Share
+from edge_agent.errors import ModelRefused
+
+MAX_BYTES = 1 << 20  # of card.yaml
+Text = Annotated[str, Field(max_length=4096)]
+
+
+class Role(Model):
+    """One channel of the window: what it measures, in which unit, and what a sensor of that role can show."""
+
+    role: TagName
+    unit: Annotated[str, Field(max_length=32)] | None = None
+    range: tuple[float, float] | None = None
+
+
+class Span(Model):
+    """The window: `rows` rows, `every` apart (unset: one row per event)."""
+
+    rows: Annotated[int, Field(ge=1, le=1_000_000)]
+    every: Duration | None = None
+
+
+class Outputs(Model):
+    """Names of the graph's outputs; N windows, C channels, K labels."""
+
+    score: Text | None = Field(default=None, description="[N]")
+    contributions: Text | None = Field(default=None, description="[N, C], not negative")
+    logits: Text | None = Field(default=None, description="[N, K]")
+    probabilities: Text | None = Field(default=None, description="[N, K]")
+    value: Text | None = Field(default=None, description="[N]")
+    low: Text | None = Field(default=None, description="[N], lower end of the value's interval")
+    high: Text | None = Field(default=None, description="[N], upper end of the value's interval")
+
+
+class Graph(Model):
+    """Names in the graph. The window is float32 [N, C, W] in the roles' units: all scaling lives in the graph."""
+
+    window: Text = "window"
+    baseline: Text | None = Field(default=None, description="float32 [N, 2, C]: centre and scale of each channel, learnt on site")
+    outputs: Outputs
+
+
+class Baseline(Model):
+    """How the agent learns what is normal on this very machine: from the first `rows` good rows."""
+
+    rows: Annotated[int, Field(ge=2, le=1_000_000)]
+    centre: Literal["median", "mean"] = "median"
+    scale: Literal["mad", "std"] = "mad"
+    floor: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="smallest scale of each channel")
+
+
+class Calibration(Model):
+    """Raw score to 0..1: straight lines between these points, level beyond them."""
+
+    raw: Annotated[tuple[float, ...], Field(min_length=2, max_length=1000)]
+    score: Annotated[tuple[float, ...], Field(min_length=2, max_length=1000)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if len(self.raw) != len(self.score):
+            raise ValueError(f"{len(self.raw)} raw points but {len(self.score)} scores; give one score per raw point")
+        if not _rises(self.raw, strictly=True):
+            raise ValueError("`raw` must rise strictly from point to point")
+        if not _rises(self.score) or self.score[0] < 0 or self.score[-1] > 1:
+            raise ValueError("`score` must rise and stay within 0..1")
+        return self
+
+
+class Smoothing(Model):
+    """Running median over this many windows."""
+
+    median: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class Thresholds(Model):
+    """From where on the answer is an alarm; below which confidence and above which novelty it is no evidence."""
+
+    alarm: float | None = None
+    confidence: Share | None = None
+    novelty: Share | None = None
+
+
+class Envelope(Model):
+    """Where the training data lay. The features are the mean of each channel, then the standard deviation of each channel,
+    over the window (in units of the baseline if there is one)."""
+
+    centre: tuple[float, ...]
+    scale: tuple[Annotated[float, Field(gt=0)], ...]
+    precision: tuple[tuple[float, ...], ...] | None = Field(default=None, description="inverse covariance of the scaled features")
+    distances: Annotated[
+        tuple[float, ...], Field(min_length=2, max_length=2000, description="of the training windows, at the quantiles `q`")
+    ]
+    q: Annotated[tuple[float, ...], Field(min_length=2, max_length=2000)]
+    reach: Annotated[float, Field(ge=1, description="how many times farther than the training data still counts as known")] = 1.0
+    low: tuple[float, ...] | None = Field(default=None, description="lowest value of each channel, in the role's unit, that is still known")
+    high: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        size = len(self.centre)
+        if len(self.scale) != size:
+            raise ValueError(f"centre has {size} values, scale {len(self.scale)}")
+        if self.precision is not None and (len(self.precision) != size or any(len(row) != size for row in self.precision)):
+            raise ValueError(f"precision must have {size} rows of {size}")
+        if len(self.q) != len(self.distances) or not _rises(self.q) or self.q[0] < 0 or self.q[-1] > 1:
+            raise ValueError("`q` must rise within 0..1, one for each of `distances`")
+        if not _rises(self.distances) or self.distances[0] < 0:
+            raise ValueError("`distances` must rise and not be negative")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("give both `low` and `high`, or none")
+        return self
+
+
+class Intended(Model):
+    """What the model may be used for. A loop of a higher tier refuses it."""
+
+    use: Text
+    not_for: Text = ""
+    tier: Literal[0, 1, 2] = 0
+
+
+class Provenance(Model):
+    """Where the model comes from."""
+
+    data: Text
+    data_licence: Text
+    split: Text = ""
+    code: Text = ""
+    licence: Text = ""
+
+
+class Metrics(Model):
+    """How good it was, measured how."""
+
+    protocol: Text = ""
+    fp32: dict[str, float] = Field(default_factory=dict)
+    int8: dict[str, float] = Field(default_factory=dict)
+
+
+class Golden(Model):
+    """How far the outputs may lie from those of the training machine: |out - golden| <= atol + rtol * |golden|."""
+
+    rtol: Annotated[float, Field(ge=0, le=0.5)] = 1e-3
+    atol: Annotated[float, Field(ge=0)] = 1e-4
+
+
+class Card(Model):
+    """A whole card.yaml."""
+
+    format: Literal[1]
+    name: Name
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
+    head: dict[str, Any] = Field(description="`type:` and that head's own keys")
+    window: Span
+    roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=1024)]
+    graph: Graph
+    baseline: Baseline | None = None
+    calibration: Calibration | None = None
+    smoothing: Smoothing = Smoothing()
+    thresholds: Thresholds = Thresholds()
+    envelope: Envelope | None = None
+    intended: Intended
+    provenance: Provenance
+    metrics: Metrics = Metrics()
+    golden: Golden = Golden()
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        channels = len(self.roles)
+        names = [role.role for role in self.roles]
+        if len(set(names)) != channels:
+            raise ValueError("roles: a name stands twice; each channel needs its own")
+        if (self.baseline is None) != (self.graph.baseline is None):
+            raise ValueError("baseline: stands either in both `baseline` and `graph.baseline`, or in none")
+        if self.baseline and len(self.baseline.floor) != channels:
+            raise ValueError(f"baseline.floor: {len(self.baseline.floor)} values for {channels} channels")
+        if self.envelope and len(self.envelope.centre) != 2 * channels:
+            raise ValueError(
+                f"envelope.centre: {len(self.envelope.centre)} values, expected {2 * channels} (mean and std of {channels} channels)"
+            )
+        for bound in (self.envelope.low, self.envelope.high) if self.envelope else ():
+            if bound is not None and len(bound) != channels:
+                raise ValueError(f"envelope.low/high: {len(bound)} values for {channels} channels")
+        if not isinstance(self.head.get("type"), str):
+            raise ValueError("head.type: missing; write anomaly, classify or regress")
+        if not self.outputs():
+            raise ValueError("graph.outputs: names no output")
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The head's labels, in the order of the graph's output; empty where it has none."""
+        return tuple(self.head.get("labels", ()))
+
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """The graph's inputs and their shapes behind the batch axis; all float32."""
+        channels = len(self.roles)
+        shapes: dict[str, tuple[int, ...]] = {self.graph.window: (channels, self.window.rows)}
+        if self.graph.baseline:
+            shapes[self.graph.baseline] = (2, channels)
+        return shapes
+
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """The graph's outputs and their shapes behind the batch axis; all float32."""
+        wide: dict[str, int] = {"contributions": len(self.roles), "logits": len(self.labels), "probabilities": len(self.labels)}
+        named: dict[str, str | None] = self.graph.outputs.model_dump()
+        return {name: (wide[kind],) if kind in wide else () for kind, name in named.items() if name}
+
+
+def parse(raw: bytes, where: str = "card.yaml") -> Card:
+    """Read a card. ModelRefused names every finding."""
+    if len(raw) > MAX_BYTES:
+        raise ModelRefused(f"{where}: {len(raw)} bytes; a card has at most {MAX_BYTES}")
+    return check(_plain(raw, where), where)
+
+
+def check(data: Any, where: str = "card.yaml") -> Card:
+    """Check a card that is already a mapping. JSON in between: strict about types, yet a list may stand for a tuple."""
+    try:
+        return Card.model_validate_json(json.dumps(data, allow_nan=False))
+    except ValidationError as e:
+        raise ModelRefused("\n".join(f"{where}: {'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())) from e
+    except (TypeError, ValueError, RecursionError) as e:
+        raise ModelRefused(f"{where}: not plain finite data: {e}") from e
+
+
+def _plain(raw: bytes, where: str) -> Any:
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(raw, Loader=_LOADER)):
+            raise ModelRefused(f"{where}: aliases are not allowed in a card; write the value out")
+        return yaml.load(raw, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as e:
+        raise ModelRefused(f"{where}: not YAML: {e}") from e
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _rises(values: Sequence[float], strictly: bool = False) -> bool:
+    return all(a < b if strictly else a <= b for a, b in pairwise(values))

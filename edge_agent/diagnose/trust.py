@@ -1,0 +1,102 @@
+"""How far may this answer be trusted? Novelty against the training envelope, calibration, smoothing. Pure numpy, float64."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.diagnose.card import Calibration, Envelope
+
+Floats = NDArray[np.float64]
+
+
+def features(windows: NDArray[np.floating], baseline: NDArray[np.floating] | None = None) -> Floats:
+    """[..., C, W] (and a baseline [..., 2, C]) to [..., 2C]: mean of each channel, then standard deviation of each channel."""
+    data = np.asarray(windows, dtype=np.float64)
+    mean, std = data.mean(axis=-1), data.std(axis=-1)
+    if baseline is not None:
+        centre, scale = np.moveaxis(np.asarray(baseline, dtype=np.float64), -2, 0)
+        mean, std = (mean - centre) / scale, std / scale
+    return np.concatenate([mean, std], axis=-1)
+
+
+def distances(feature: Floats, centre: Floats, scale: Floats, precision: Floats | None) -> Floats:
+    """Mahalanobis distance [...] of features [..., 2C] from the centre; Euclidean in scaled features without a precision."""
+    z = (feature - centre) / scale
+    squared = np.einsum("...i,ij,...j->...", z, precision, z) if precision is not None else np.einsum("...i,...i->...", z, z)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+
+class Familiarity:
+    """Says how far a window lies outside what the model was trained on, and which channels put it there."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._centre, self._scale = np.array(envelope.centre), np.array(envelope.scale)
+        self._precision = None if envelope.precision is None else np.array(envelope.precision)
+        self._distances, self._q = np.array(envelope.distances) * envelope.reach, np.array(envelope.q)
+        self._low = None if envelope.low is None else np.array(envelope.low)
+        self._high = None if envelope.high is None else np.array(envelope.high)
+
+    def novelty(self, values: NDArray[np.floating], baseline: NDArray[np.floating] | None = None) -> float:
+        """Share (0..1) of the training windows that lay nearer to the training data's centre than this one."""
+        if self._outside(values):
+            return 1.0
+        distance = distances(features(values, baseline), self._centre, self._scale, self._precision)
+        return float(np.interp(distance, self._distances, self._q, left=0.0, right=1.0))
+
+    def why(self, values: NDArray[np.floating], baseline: NDArray[np.floating] | None, tags: Sequence[str]) -> str:
+        """Name the tags that make the window strange, the strangest first."""
+        if outside := self._outside(values):
+            return "; ".join(self._beyond(values, c, tags[c]) for c in outside[:3])
+        z = (features(values, baseline) - self._centre) / self._scale
+        worst = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:2]]
+        kinds = ("level", "spread")
+        return "; ".join(f"{tags[i % len(tags)]}: {kinds[i // len(tags)]} {abs(z[i]):.1f} times the usual deviation off" for i in worst)
+
+    def _outside(self, values: NDArray[np.floating]) -> list[int]:
+        if self._low is None or self._high is None:
+            return []
+        out = (values.min(axis=1) < self._low) | (values.max(axis=1) > self._high)
+        return [int(c) for c in np.flatnonzero(out)]
+
+    def _beyond(self, values: NDArray[np.floating], c: int, tag: str) -> str:
+        low, high = values[c].min(), values[c].max()
+        if self._low is not None and low < self._low[c]:
+            return f"{tag}: {low:.4g} lies below the {self._low[c]:.4g} it was trained on"
+        return f"{tag}: {high:.4g} lies above the {0.0 if self._high is None else self._high[c]:.4g} it was trained on"
+
+    @property
+    def neutral(self) -> Floats:
+        """Mean of each channel [C] in the middle of the training data (in baseline units if there is a baseline)."""
+        return self._centre[: self._centre.size // 2]
+
+
+def calibrate(raw: float, calibration: Calibration | None) -> float:
+    """Raw score to 0..1; as it is without a calibration."""
+    return raw if calibration is None else float(np.interp(raw, calibration.raw, calibration.score))
+
+
+class Median:
+    """Running median of the last `size` windows. Windows without an answer count as passed: old answers leave in time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: deque[tuple[int, Floats]] = deque(maxlen=size)
+
+    def add(self, seq: int, values: Sequence[float]) -> Floats:
+        """Take the values of window `seq` [k] and return their medians [k]."""
+        self._kept.append((seq, np.array(values, dtype=np.float64)))
+        while self._kept[0][0] <= seq - self._size:
+            self._kept.popleft()
+        return np.asarray(np.median(np.array([v for _, v in self._kept]), axis=0)) if len(self._kept) > 1 else self._kept[0][1]
+
+    def share_beyond(self, limit: float) -> float:
+        """Share of the kept windows whose first value is at or above the limit."""
+        return sum(v[0] >= limit for _, v in self._kept) / len(self._kept) if self._kept else 0.0
+
+    def clear(self) -> None:
+        """Forget."""
+        self._kept.clear()
