@@ -1,0 +1,52 @@
+"""Where does an agent keep things?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge_agent.config.model import Agent
+
+
+def state(agent: Agent) -> Path:
+    """The agent's state folder: as configured, else what systemd gives, else /var/lib/edge-agent/NAME."""
+    if agent.state:
+        return Path(agent.state)
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if given else Path("/var/lib/edge-agent") / agent.name
+
+
+def socket(agent: Agent) -> Path:
+    """Where the control process listens."""
+    return state(agent) / "control.sock"
+
+
+def ledger(agent: Agent) -> Path:
+    """The ledger's folder."""
+    return state(agent) / "ledger"
+
+
+def stop_file(agent: Agent) -> Path:
+    """While this file exists nothing is written to the plant."""
+    return Path(agent.stop_file) if agent.stop_file else state(agent) / "stop"
+
+
+def models(config_file: Path) -> list[Path]:
+    """Folders searched for a bundle, in this order: beside the configuration, EDGE_AGENT_MODELS, installed."""
+    named = os.environ.get("EDGE_AGENT_MODELS")
+    here = Path(__file__).resolve().parent.parent
+    return [
+        config_file.parent,
+        config_file.parent / "models",
+        *([Path(named)] if named else []),
+        here / "models",
+        here.parent.parent.parent.parent / "share/edge-agent/models",
+        Path("/var/lib/edge-agent/models"),
+    ]
+
+
+def bundle(name: str, config_file: Path) -> Path | None:
+    """The folder of a model bundle: a path, or a name looked up in `models`."""
+    if Path(name).is_absolute():
+        return Path(name) if Path(name).is_dir() else None
+    return next((folder / name for folder in models(config_file) if (folder / name / "card.yaml").is_file()), None)
