@@ -33,10 +33,12 @@ class Problem:
     what: str  # what is wrong, and how to mend it
     cure: str = ""  # how to mend it, where that is said apart
     length: int = 0  # how many characters the place is wide
+    use: tuple[int, int] | None = None  # copied from a template: the line of the use, and the number of the copy
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         said = f"{self.what}; {self.cure}" if self.cure else self.what
+        said += f" (template used at line {self.use[0]})" if self.use else ""
         return f"{place}: {self.path}: {said}" if self.path else f"{place}: {said}"
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from edge_agent.config.types import Duration, Model, Rate, Share, Size
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
 Clearance = Literal["site", "company", "consortium"]
+
+
+def _no_safety(value: Any) -> Any:
+    if value == 3 and not isinstance(value, bool):
+        raise ValueError("tier 3 is safety-related, and the agent is not a safety function; leave this to the plant's safety controller")
+    return value
+
+
+Tier = Annotated[Literal[0, 1, 2], BeforeValidator(_no_safety)]
 
 
 class Agent(Model):
@@ -166,7 +175,7 @@ class Loop(Model):
     """One closed loop: the keys are the links."""
 
     mode: Literal["off", "observe", "advise", "armed"] = Field(default="observe", description="the highest mode a person may raise it to")
-    tier: Literal[0, 1, 2] = 0
+    tier: Tier = Field(default=0, description="0 never writes; 1 small reversible actions; 2 a person approves each write")
     rearm: Literal["manual", "auto"] = "manual"
     perceive: Perceive
     diagnose: Diagnose
