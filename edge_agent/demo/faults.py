@@ -10,6 +10,7 @@ SensorFault = Literal["stuck", "nan", "late", "dropout"]
 
 PROCESS: tuple[str, ...] = get_args(ProcessFault)
 SENSOR: tuple[str, ...] = get_args(SensorFault)
+SIGNALS = ("flow", "pressure_in", "pressure_out", "current", "motor_temp", "fluid_temp", "speed", "tank_level", "vibration")
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def _key(fault: str, signal: str | None) -> str | tuple[str, str]:
     if fault in PROCESS:
         return fault
     if fault in SENSOR:
-        if not signal:
-            raise ValueError(f"the fault {fault!r} is a sensor's: say which `signal`")
+        if signal not in SIGNALS:
+            raise ValueError(f"the fault {fault!r} is a sensor's: `signal` must be one of {', '.join(SIGNALS)}")
         return fault, signal
     raise ValueError(f"there is no fault {fault!r}; there are: {', '.join(PROCESS + SENSOR)}")

@@ -114,17 +114,17 @@ def npsh_available(inlet_loss_m: float, level_m: float, fluid_c: float) -> float
 
 def vapour_pressure(celsius: float) -> float:
     """Water, in Pa, by the Antoine equation."""
-    return 133.322 * 10.0 ** (8.07131 - 1730.63 / (233.426 + celsius))
+    return 133.322 * math.pow(10.0, 8.07131 - 1730.63 / (233.426 + celsius))
 
 
 def valve_resistance(travel: float, rangeability: float) -> float:
     """How many times the resistance of the open valve: 1 / f(travel)^2, f = R^(travel - 1)."""
-    return float(rangeability ** (2.0 * (1.0 - min(max(travel, 0.0), 1.0))))
+    return math.pow(rangeability, 2.0 * (1.0 - min(max(travel, 0.0), 1.0)))
 
 
 def head_left(ratio: float) -> float:
     """Share of the head that is left at NPSH3 / NPSHa; 0.97 at 1 by definition, then it breaks down."""
-    return max(0.1, 1.0 - 0.03 * ratio**8)
+    return max(0.1, 1.0 - 0.03 * math.pow(ratio, 8))
 
 
 def loudness(ratio: float) -> float:

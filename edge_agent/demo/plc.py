@@ -35,8 +35,8 @@ class Plc:
     speed: float = 2900.0
     lease: int = 0
     lease_lost: int = 0  # how often a trim was taken back because its lease had stopped
-    _lease_age_s: float = 0.0
-    _dry_s: float = 0.0
+    _lease_age: int = 0  # scans
+    _dry: int = 0  # scans
 
     @property
     def active(self) -> bool:
@@ -53,13 +53,13 @@ class Plc:
             return "not remote"
         if value != 0.0 and self.alarm:
             return "alarm"
-        self.setpoint, self._lease_age_s = value, 0.0
+        self.setpoint, self._lease_age = value, 0
         return "good"
 
     def write_lease(self, value: int) -> Verdict:
         """A new value keeps the lease alive; the same value again does not."""
         if value != self.lease:
-            self.lease, self._lease_age_s = value, 0.0
+            self.lease, self._lease_age = value, 0
         return "good"
 
     def scan(self, flow_l_min: float, level_m: float) -> None:
@@ -74,18 +74,18 @@ class Plc:
 
     def reset(self) -> None:
         """A person acknowledges the alarm and starts the pump."""
-        self.alarm, self.running, self._dry_s = False, True, 0.0
+        self.alarm, self.running, self._dry = False, True, 0
 
     def _watch_lease(self) -> None:
-        self._lease_age_s += SCAN_S
-        if self.setpoint and self._lease_age_s > LEASE_S:
+        self._lease_age += 1
+        if self.setpoint and self._lease_age > round(LEASE_S / SCAN_S):
             self.setpoint = 0.0
             self.lease_lost += 1
 
     def _watch_trip(self, flow_l_min: float, level_m: float) -> None:
         up_to_speed = self.running and self.speed > 0.5 * self.base
-        self._dry_s = self._dry_s + SCAN_S if up_to_speed and flow_l_min < DRY_FLOW else 0.0
-        if self._dry_s > DRY_S or level_m < LOW_LEVEL:
+        self._dry = self._dry + 1 if up_to_speed and flow_l_min < DRY_FLOW else 0
+        if self._dry > round(DRY_S / SCAN_S) or level_m < LOW_LEVEL:
             self.alarm, self.running = True, False
 
 

@@ -63,6 +63,7 @@ class Simulation:
         self._drift = 0.0
         self._true: dict[str, float] = {}
         self.loop.advance(self._forces(), 5.0)  # up to a steady flow before anybody looks
+        self._block: NDArray[np.float32] = self._hear()
         self._look()
 
     def scan(self) -> None:
@@ -74,15 +75,16 @@ class Simulation:
         self._look()
         self.plc.scan(self._true["flow"], self._true["tank_level"])
 
-    def block(self) -> NDArray[np.float32]:
-        """One block of the vibration's waveform as it is just now."""
-        return vibration.block(
-            self._bearing,
-            speed_rpm=self.plc.speed,
-            cavitation=self.loop.state.noise,
-            imbalance=self.faults.level("imbalance"),
-            rated_rpm=self.loop.design.rated_rpm,
-        )
+    def block(self) -> NDArray[np.float32] | None:
+        """One block of the vibration as the sensor's box sends it; None while it sends nothing."""
+        fresh = self._hear()
+        if self.faults.level("dropout", "vibration"):
+            return None
+        if self.faults.level("nan", "vibration"):
+            return np.full_like(fresh, np.nan)
+        if not self.faults.level("stuck", "vibration"):
+            self._block = fresh
+        return self._block
 
     def truth(self) -> Truth:
         """The true state, for the referee and for training labels."""
@@ -123,6 +125,15 @@ class Simulation:
         if travel < _RESTRICTED_TRAVEL:
             return "restriction"
         return "normal" if travel > 0.95 and noise < 0.02 else "between"
+
+    def _hear(self) -> NDArray[np.float32]:
+        return vibration.block(
+            self._bearing,
+            speed_rpm=self.plc.speed,
+            cavitation=self.loop.state.noise,
+            imbalance=self.faults.level("imbalance"),
+            rated_rpm=self.loop.design.rated_rpm,
+        )
 
     def _forces(self) -> Forces:
         faults = self.faults
