@@ -1,0 +1,143 @@
+"""What is dropped when the ledger is full? The oldest unlabelled first, then labelled, the audit trail last.
+
+Three kinds of step, each one transaction that also writes down what it did: payloads (with their blobs) of one worth;
+and, once the empty records take a quarter of the room, those themselves, leaving a hole that the chain vouches for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.feedback import schema
+from edge_agent.feedback.store import Entry, Store
+
+_CHUNK = 1000  # records a step, so that an intent never waits long behind it
+_EMPTY = 300  # bytes of a record without its payload, indexes included
+_NAMES = {schema.PLAIN: "unlabelled", schema.LABELLED: "labelled", schema.AUDITED: "audit"}
+
+Note = Callable[[Mapping[str, Any]], Entry]
+"""Makes the record that says what was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What one step gave up."""
+
+    payloads: int = 0
+    records: int = 0
+    bytes: int = 0
+
+
+def step(store: Store, max_size: float, note: Note, *, spare: bool = False) -> Dropped | None:
+    """Drop one chunk; None when nothing is left to drop. `spare`: somebody else fills the disk, so give up only what is
+    unlabelled."""
+    if _empty(store.db) * _EMPTY > max_size / 4 and (done := _remove_empty(store, note)):
+        return done
+    for worth in (schema.PLAIN,) if spare else _NAMES:
+        if done := _drop_payloads(store, worth, max_size, note):
+            return done
+    return None if spare else _remove_empty(store, note)
+
+
+def _drop_payloads(store: Store, worth: int, max_size: float, note: Note) -> Dropped | None:
+    chosen = _oldest(store, worth, max_size)
+    if not chosen:
+        return None
+    first, last, size = chosen[0][0], chosen[-1][0], sum(row[1] for row in chosen)
+    what = {"event": "retention", "dropped": "payload", "worth": _NAMES[worth], "first": first, "last": last, "count": len(chosen)}
+    gone: list[str] = []
+
+    def change(db: sqlite3.Connection) -> None:
+        seqs = [(seq,) for seq, _ in chosen]
+        held = [sha for seq in seqs for (sha,) in db.execute("SELECT sha256 FROM blob_ref WHERE seq = ?", seq)]
+        db.executemany("UPDATE record SET payload = NULL WHERE seq = ?", seqs)
+        db.executemany("DELETE FROM blob_ref WHERE seq = ?", seqs)
+        gone.extend(sha for sha in set(held) if not db.execute("SELECT 1 FROM blob_ref WHERE sha256 = ?", (sha,)).fetchone())
+        db.executemany("DELETE FROM blob WHERE sha256 = ?", [(sha,) for sha in gone])
+        _remember(db, f"payload {worth}", last)
+        _remember(db, "empty", _empty(db) + len(chosen))
+
+    _commit(store, change, note({**what, "bytes": size}))
+    store.blobs.drop(gone)
+    return Dropped(payloads=len(chosen), bytes=size)
+
+
+def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
+    """The oldest records of this worth: (seq, bytes of payload and blobs), at most a chunk and about 2 % of the room."""
+    rows = store.db.execute(
+        "SELECT seq, length(payload) + coalesce((SELECT sum(b.bytes) FROM blob_ref r JOIN blob b USING (sha256)"
+        " WHERE r.seq = record.seq), 0)"
+        " FROM record WHERE seq > ? AND worth = ? AND kind != 'agent' AND payload IS NOT NULL ORDER BY seq LIMIT ?",
+        (_progress(store.db, f"payload {worth}"), worth, _CHUNK),
+    )
+    chosen, size = [], 0
+    for seq, length in rows:
+        chosen.append((seq, length))
+        size += length
+        if size > max_size / 50:
+            break
+    return chosen
+
+
+def _remove_empty(store: Store, note: Note) -> Dropped | None:
+    """Remove the oldest run of neighbouring records without payload."""
+    start = store.db.execute("SELECT seq FROM record WHERE payload IS NULL ORDER BY seq LIMIT 1").fetchone()
+    if start is None:
+        return None
+    look = "SELECT seq, prev, hash, payload IS NULL FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
+    rows = store.db.execute(look, (start[0], _CHUNK)).fetchall()
+    run: list[tuple[int, bytes, bytes]] = []
+    for seq, prev, mark, empty in rows:
+        if not empty or (run and seq != run[-1][0] + 1):
+            break
+        run.append((seq, prev, mark))
+    first, last, before, after = _joined(store.db, run)
+    what = {"event": "retention", "dropped": "record", "first": first, "last": last, "before": before.hex(), "after": after.hex()}
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (run[0][0], run[-1][0]))
+        db.execute("DELETE FROM hole WHERE first BETWEEN ? AND ?", (first, last))
+        db.execute("INSERT INTO hole VALUES (?, ?, ?, ?)", (first, last, before, after))
+        _remember(db, "empty", max(0, _empty(db) - len(run)))
+
+    _commit(store, change, note({**what, "count": len(run)}))
+    return Dropped(records=len(run), bytes=len(run) * _EMPTY)
+
+
+def _joined(db: sqlite3.Connection, run: list[tuple[int, bytes, bytes]]) -> tuple[int, int, bytes, bytes]:
+    """The hole that the run makes together with the holes that touch it."""
+    first, before, last, after = run[0][0], run[0][1], run[-1][0], run[-1][2]
+    if left := db.execute("SELECT first, before FROM hole WHERE last = ?", (first - 1,)).fetchone():
+        first, before = left
+    if right := db.execute("SELECT last, after FROM hole WHERE first = ?", (last + 1,)).fetchone():
+        last, after = right
+    return first, last, before, after
+
+
+def _commit(store: Store, change: Callable[[sqlite3.Connection], None], entry: Entry) -> None:
+    store.db.execute("BEGIN IMMEDIATE")
+    try:
+        change(store.db)
+        seqs, last = store.insert([entry])
+        store.db.execute("COMMIT")
+    except BaseException:
+        store.roll_back()
+        raise
+    store.advance(seqs, last)
+    store.db.execute("PRAGMA incremental_vacuum(512)").fetchall()
+
+
+def _empty(db: sqlite3.Connection) -> int:
+    return _progress(db, "empty")
+
+
+def _progress(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute("SELECT value FROM progress WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _remember(db: sqlite3.Connection, name: str, value: int) -> None:
+    db.execute("INSERT INTO progress VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, value))

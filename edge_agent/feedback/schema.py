@@ -1,0 +1,109 @@
+"""What tables does a ledger file hold, and how does an older file become today's?"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.errors import LedgerError
+
+FILE = "ledger.sqlite3"
+APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
+AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model", "agent"})
+
+# How long a record's payload is worth keeping: the column `worth`. Retention drops the lowest first.
+PLAIN, LABELLED, AUDITED = 0, 1, 2
+
+
+class NewerLedger(LedgerError):
+    """The file was written by a newer version; it is left untouched."""
+
+
+def _v1(db: sqlite3.Connection) -> None:
+    import sqlite_utils
+
+    tables = sqlite_utils.Database(db)
+    record = {"seq": int, "epoch": int, "kind": str, "loop": str, "wall_ns": int, "mono_ns": int, "owner": str, "share": str}
+    record |= {"worth": int, "payload_sha256": str, "blobs": str, "prev": bytes, "hash": bytes, "payload": bytes}
+    optional = {"loop", "blobs", "payload"}
+    tables.table("record").create(record, pk="seq", not_null=set(record) - optional)
+    tables.table("epoch").create({"epoch": int, "first_seq": int, "wall_ns": int}, pk="epoch", not_null={"first_seq", "wall_ns"})
+    tables.table("hole").create({"first": int, "last": int, "before": bytes, "after": bytes}, pk="first")
+    tables.table("blob").create({"sha256": str, "bytes": int}, pk="sha256", not_null={"bytes"})
+    tables.table("blob_ref").create({"seq": int, "sha256": str}, pk=("seq", "sha256"))
+    tables.table("progress").create({"name": str, "value": int}, pk="name", not_null={"value"})
+    db.execute("CREATE INDEX blob_used ON blob_ref(sha256)")
+    db.execute("CREATE INDEX label_record ON record(seq) WHERE kind = 'label'")
+    db.execute("CREATE INDEX empty_record ON record(seq) WHERE payload IS NULL")
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)
+VERSION = len(_STEPS)
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open (or make, or migrate) the file for the one writer. NewerLedger, sqlite3.Error."""
+    if path.exists() and path.stat().st_size:
+        _refuse_newer(path)
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA journal_size_limit=16000000")
+        db.execute("PRAGMA cache_size=-4000")
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the file for reading only, beside a living writer or without one. LedgerError if there is none."""
+    if not path.exists():
+        raise LedgerError(f"{path}: there is no ledger yet; start `edge-agent run` with this configuration first")
+    try:
+        return _read_only(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        return _read_only(path, "mode=ro&immutable=1")  # a closed file in a folder that we may not write
+
+
+def _read_only(path: Path, options: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        _check(path, db.execute("PRAGMA user_version").fetchone()[0])
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _refuse_newer(path: Path) -> None:
+    _read_only(path, "mode=ro").close()
+
+
+def _check(path: Path, version: int) -> None:
+    if version > VERSION:
+        raise NewerLedger(f"{path}: written by a newer edge-agent (schema {version}, ours is {VERSION}); install that version again")
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == VERSION:
+        return
+    for number, step in enumerate(_STEPS[version:], version + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            step(db)
+            db.execute(f"PRAGMA application_id={APPLICATION}")
+            db.execute(f"PRAGMA user_version={number}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,148 @@
+"""What does one ledger file hold, and how does a batch of records get onto the disk? Used by one thread only."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edge_agent.errors import LedgerDamaged
+from edge_agent.feedback import schema
+from edge_agent.feedback.blobs import Blobs
+from edge_agent.feedback.chain import GENESIS, Header, digest, link
+from edge_agent.feedback.row import COLUMNS, Row, fault_of
+
+_INSERT = f"INSERT INTO record({COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - only our own column names
+_TAIL = 256  # records whose hashes are recomputed at each opening
+
+
+class Entry(NamedTuple):
+    """A record on its way to the disk: all but its place in the chain."""
+
+    kind: str
+    loop: str | None
+    owner: str
+    share: str
+    wall_ns: int
+    mono_ns: int
+    payload: bytes
+    blobs: tuple[bytes, ...] = ()
+    about: tuple[int, ...] = ()  # the older records that a label speaks of
+
+
+class Store:
+    """An open ledger file with its blobs. Any sqlite3.Error or OSError means: close it and open it again."""
+
+    def __init__(self, folder: Path, epoch: int, wall_ns: int, *, resume: bool = False) -> None:
+        """Open the file in `folder`, check its tail and begin `epoch` (or a higher one, if the file knows it already and we
+        do not `resume` it). LedgerDamaged, NewerLedger."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.blobs = Blobs(folder / "blobs")
+        self.blobs.folder.mkdir(exist_ok=True)
+        self.db = schema.open_writer(folder / schema.FILE)
+        try:
+            self.seq, self._hash = check_tail(self.db)
+            self.epoch = self._begin(epoch, wall_ns, resume)
+            self._sweep()
+        except BaseException:
+            self.db.close()
+            raise
+
+    def write(self, entries: Sequence[Entry]) -> list[int]:
+        """Commit the entries as one group, in order; return their seqs once they are on disk."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            seqs, last = self.insert(entries)
+            self.db.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        self.advance(seqs, last)
+        return seqs
+
+    def insert(self, entries: Sequence[Entry]) -> tuple[list[int], bytes]:
+        """Chain the entries and insert them into the open transaction; return their seqs and the last hash."""
+        prev, rows, names = self._hash, [], []
+        for seq, entry in enumerate(entries, self.seq + 1):
+            shas = tuple(map(self.blobs.put, entry.blobs))
+            header = self._header(seq, entry, shas)
+            mark = link(prev, header)
+            rows.append(_row(header, entry, prev, mark))
+            names += [(sha, len(data), seq) for sha, data in zip(shas, entry.blobs, strict=True)]
+            prev = mark
+        self.db.executemany(_INSERT, rows)
+        if names:
+            self.db.executemany("INSERT OR IGNORE INTO blob VALUES (?, ?)", [(sha, size) for sha, size, _ in names])
+            self.db.executemany("INSERT OR IGNORE INTO blob_ref VALUES (?, ?)", [(seq, sha) for sha, _, seq in names])
+        self._keep_what_labels_speak_of(entries)
+        return [self.seq + n for n in range(1, len(entries) + 1)], prev
+
+    def advance(self, seqs: Sequence[int], last: bytes) -> None:
+        """The transaction with these records was committed."""
+        if seqs:
+            self.seq, self._hash = seqs[-1], last
+
+    def roll_back(self) -> None:
+        """Leave the open transaction, whatever the error has left of it."""
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+
+    def size(self) -> int:
+        """Bytes in use: the pages of the database that are not free, and the blobs."""
+        pages, free, page = (self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        return int((pages - free) * page) + int(self.db.execute("SELECT coalesce(sum(bytes), 0) FROM blob").fetchone()[0])
+
+    def close(self) -> None:
+        self.db.close()
+
+    def _header(self, seq: int, entry: Entry, shas: tuple[str, ...]) -> Header:
+        return Header(
+            shas, self.epoch, entry.kind, entry.loop, entry.mono_ns, entry.owner, digest(entry.payload), seq, entry.share, entry.wall_ns
+        )
+
+    def _keep_what_labels_speak_of(self, entries: Sequence[Entry]) -> None:
+        about = [(seq,) for entry in entries for seq in entry.about]
+        if about:
+            self.db.executemany("UPDATE record SET worth = 1 WHERE seq = ? AND worth = 0", about)  # PLAIN becomes LABELLED
+
+    def _begin(self, epoch: int, wall_ns: int, resume: bool) -> int:
+        newest: int = self.db.execute("SELECT coalesce(max(epoch), 0) FROM epoch").fetchone()[0]
+        if resume and epoch == newest:
+            return epoch
+        self.db.execute("INSERT INTO epoch VALUES (?, ?, ?)", (max(epoch, newest + 1), self.seq + 1, wall_ns))
+        return max(epoch, newest + 1)
+
+    def _sweep(self) -> None:
+        """Files that no record names were written just before a crash: remove them."""
+        known = {sha for (sha,) in self.db.execute("SELECT sha256 FROM blob")}
+        self.blobs.drop([name for name in self.blobs.names() if name not in known])
+
+
+def check_tail(db: sqlite3.Connection, count: int = _TAIL) -> tuple[int, bytes]:
+    """Recompute the last records; return seq and hash of the last one. LedgerDamaged."""
+    newest = f"SELECT {COLUMNS} FROM record ORDER BY seq DESC LIMIT ?"  # noqa: S608 - only our own column names
+    found = db.execute(newest, (count,)).fetchall()
+    hole: tuple[int, bytes] = db.execute("SELECT last, after FROM hole ORDER BY last DESC LIMIT 1").fetchone() or (0, GENESIS)
+    prev: bytes | None = None
+    for row in map(Row._make, reversed(found)):
+        if prev not in (None, row.prev) and not _after_hole(db, row):
+            raise LedgerDamaged(f"ledger: record {row.seq} does not follow the one before it")
+        if fault := fault_of(row):
+            raise LedgerDamaged(f"ledger: record {row.seq}: {fault}")
+        prev = row.hash
+    last = Row._make(found[0]) if found else None
+    return (last.seq, last.hash) if last and last.seq > hole[0] else hole
+
+
+def _after_hole(db: sqlite3.Connection, row: Row) -> bool:
+    return db.execute("SELECT 1 FROM hole WHERE last = ? AND after = ?", (row.seq - 1, row.prev)).fetchone() is not None
+
+
+def _row(header: Header, entry: Entry, prev: bytes, mark: bytes) -> tuple[object, ...]:
+    worth = schema.AUDITED if entry.kind in schema.AUDIT else schema.LABELLED if entry.kind == "label" else schema.PLAIN
+    blobs = json.dumps(header.blobs) if header.blobs else None
+    stamps = (entry.wall_ns, entry.mono_ns, entry.owner, entry.share, worth, header.payload_sha256, blobs, prev, mark, entry.payload)
+    return (header.seq, header.epoch, entry.kind, entry.loop, *stamps)
