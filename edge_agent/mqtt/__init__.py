@@ -1,0 +1,1 @@
+"""What connectors that speak MQTT share: connection, frames, decoding, commands. Imports paho only when it connects."""
