@@ -1,14 +1,181 @@
-"""Do the parts fit together? What one model cannot see: names that must exist, tags with two masters, limits that fit."""
+"""Do the parts fit together? What one model cannot see: names that must exist, tags with two masters, modes that need limits."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from edge_agent.config import check_expressions, check_write
+from edge_agent.config.findings import Findings
+from edge_agent.config.model import Loop, Tag
 from edge_agent.config.sections import Sections
-from edge_agent.config.tree import Mapping
+from edge_agent.config.tree import Mapping, child, find
+from edge_agent.config.tree import Path as At
 from edge_agent.errors import Problem
+
+_SMELLS_OF_SAFETY = re.compile(
+    r"safety|e[-_ ]?stop|emergency|not[-_ ]?(aus|halt)\b|fail[-_ ]?safe|light[-_ ]?curtain|guard[-_ ]?(door|lock)"
+    r"|burner[-_ ]?(trip|management)|\bsi[fls]\d?\b|安全|急停",
+    re.IGNORECASE,
+)
 
 
 def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> tuple[list[Problem], list[Problem]]:
     """Errors and warnings."""
-    return [], []
+    findings = Findings(root, file)
+    names = _keys(findings, "tags")
+    for name, tag in found.tags.items():
+        _tag(findings, name, tag, found)
+    for name, loop in found.loops.items():
+        _perceive(findings, name, loop, names)
+        _mode(findings, name, loop)
+        _model(findings, name, loop, file if folder is not None else None)
+        check_write.check(findings, name, loop, found, names)
+        check_expressions.check(findings, name, loop, found, names)
+    _one_master(findings, found.loops)
+    _unused(findings, found)
+    return findings.serious, findings.warnings
+
+
+def _keys(findings: Findings, section: str) -> list[str]:
+    """Every name of a section, also of entries that are wrong: they are told already."""
+    node = find(findings.root, (section,))
+    return list(node.entries) if isinstance(node, Mapping) else []
+
+
+def _tag(findings: Findings, name: str, tag: Tag, found: Sections) -> None:
+    at: At = ("tags", name)
+    _units(findings, at, tag)
+    if tag.range is not None and not tag.range[0] < tag.range[1]:
+        findings.error((*at, "range"), f"lower end {tag.range[0]:g} is not below the upper end {tag.range[1]:g}", "swap or mend them")
+    if tag.label is not None and tag.label not in _keys(findings, "loops"):
+        findings.unknown((*at, "label"), "loop", tag.label, _keys(findings, "loops"))
+    if tag.write and tag.safety:
+        findings.error(
+            (*at, "write"), "a safety-related tag is never written by the agent", "remove `write: true`; this is the plant's own task"
+        )
+    if tag.write and not hasattr(found.modules[tag.from_].Connector, "write"):
+        findings.error(
+            (*at, "write"), f"the connector `{tag.from_}` can only read", "remove `write: true`, or write through another connector"
+        )
+    if tag.write and not tag.safety and (word := _safety_word(findings, name)):
+        findings.warn(
+            (*at, "write"), f"`{word}` sounds safety-related, and the tag may be written", "if it is, say `safety: true` and remove `write`"
+        )
+
+
+def _safety_word(findings: Findings, name: str) -> str | None:
+    """Whether the tag's name or address says safety."""
+    node = find(findings.root, ("tags", name))
+    values = [getattr(entry.node, "value", None) for entry in node.entries.values()] if isinstance(node, Mapping) else []
+    texts = [name, *(value for value in values if isinstance(value, str))]
+    return next((match[0] for text in texts if (match := _SMELLS_OF_SAFETY.search(text))), None)
+
+
+def _units(findings: Findings, at: At, tag: Tag) -> None:
+    from edge_agent.perceive import units  # stdlib only, and only a file with units needs it
+
+    for key, unit in (("unit", tag.unit), ("source_unit", tag.source_unit)):
+        if unit is not None and not units.known(unit):
+            _unknown_unit(findings, (*at, key), unit, needed=tag.source_unit is not None)
+    if tag.source_unit is not None and tag.unit is None:
+        findings.error((*at, "source_unit"), "`source_unit` without `unit`", "add `unit:`, the unit that the agent shall use")
+    elif tag.source_unit is not None and tag.unit is not None and units.known(tag.unit) and units.known(tag.source_unit):
+        try:
+            units.factor(tag.source_unit, tag.unit)
+        except ValueError as error:
+            findings.error((*at, "source_unit"), str(error), "")
+
+
+def _unknown_unit(findings: Findings, at: At, unit: str, *, needed: bool) -> None:
+    """An unknown unit is only a name, until something must be converted."""
+    from edge_agent.perceive import units
+
+    hint = ""
+    try:
+        units.factor(unit, "1")
+    except ValueError as error:
+        hint = str(error).rpartition("; ")[2]
+    (findings.error if needed else findings.warn)(at, f"the unit `{unit}` is not known: it cannot be converted or compared", hint)
+
+
+def _perceive(findings: Findings, name: str, loop: Loop, names: Iterable[str]) -> None:
+    at: At = ("loops", name, "perceive")
+    perceive = loop.perceive
+    for index, tag in enumerate(perceive.tags):
+        findings.tag((*at, "tags", index), tag, names)
+        if tag in perceive.tags[:index]:
+            findings.error((*at, "tags", index), f"`{tag}` stands here twice", "remove one: each is a channel of the model")
+    if perceive.follow is not None:
+        findings.tag((*at, "follow"), perceive.follow, names)
+    if (perceive.every is None) == (perceive.follow is None):
+        both = perceive.every is not None
+        findings.error(
+            at,
+            "`every` and `follow` together" if both else "neither `every` nor `follow`",
+            "say one: a grid, or one row per sample of a tag",
+        )
+    if perceive.every is not None and perceive.every <= 0:
+        findings.error((*at, "every"), "rows cannot lie 0 s apart", "write a time like '1 s'")
+    for role, tag in loop.diagnose.roles.items():
+        if tag not in perceive.tags:
+            findings.unknown(("loops", name, "diagnose", "roles", role), "channel of this loop", tag, perceive.tags)
+
+
+def _mode(findings: Findings, name: str, loop: Loop) -> None:
+    at: At = ("loops", name)
+    if loop.mode == "armed" and loop.tier == 0:
+        findings.error(
+            (*at, "mode"),
+            "tier 0 never writes, so it cannot be armed",
+            "say `tier: 1` (small reversible actions) or `tier: 2`, or `mode: advise`",
+        )
+    if loop.mode == "armed" and not loop.execute:
+        findings.error(
+            (*at, "mode"), "armed, but nothing may be written", "add `execute:` with a tag and its limits, or say `mode: advise`"
+        )
+    if loop.rearm == "auto" and loop.tier != 1:
+        findings.error((*at, "rearm"), f"tier {loop.tier} never re-arms by itself", "remove `rearm`, or say `tier: 1`")
+
+
+def _model(findings: Findings, name: str, loop: Loop, file: str | None) -> None:
+    """A missing bundle stops an armed loop; others may get theirs later, by `models install`."""
+    from edge_agent import places
+
+    if file is None or loop.mode == "off" or places.bundle(loop.diagnose.model, Path(file)) is not None:
+        return
+    note = findings.error if loop.mode == "armed" else findings.warn
+    what = f"there is no model bundle `{loop.diagnose.model}` (a folder with card.yaml)"
+    note(("loops", name, "diagnose", "model"), what, "`edge-agent models list` shows what is installed")
+
+
+def _one_master(findings: Findings, loops: dict[str, Loop]) -> None:
+    """Each tag has one loop that may write it; a lease counter too."""
+    masters: dict[str, str] = {}
+    for name, loop in loops.items():
+        for tag, write in loop.execute.items():
+            at: At = ("loops", name, "execute", tag)
+            _claim(findings, masters, at, tag, name)
+            if write.lease is not None and masters.get(write.lease.tag) != name:
+                _claim(findings, masters, (*at, "lease", "tag"), write.lease.tag, name)
+
+
+def _claim(findings: Findings, masters: dict[str, str], at: At, tag: str, loop: str) -> None:
+    other = masters.setdefault(tag, loop)
+    if other != loop:
+        findings.error(
+            at, f"`{tag}` is written by the loop `{other}` already", "one tag has one master: remove it from one of them", key=at[-1] == tag
+        )
+
+
+def _unused(findings: Findings, found: Sections) -> None:
+    """What nothing uses is probably a mistake."""
+    used = {tag.from_ for tag in found.tags.values()}
+    tags = find(findings.root, ("tags",))
+    for entry in tags.entries.values() if isinstance(tags, Mapping) else ():
+        source = child(entry.node, "from")
+        used.add(str(getattr(source.node, "value", "")) if source else "")
+    for name in _keys(findings, "connectors"):
+        if name not in used:
+            findings.warn(("connectors", name), "no tag comes from this connector", "remove it, or add tags with `from: " + name + "`")

@@ -68,7 +68,7 @@ def _hidden(finding: Finding, node: Scalar, path: Path, *, root: Node, file: str
     return problem(file, place(root, path), path, what, "write the value here, or mend what stands behind the name")
 
 
-def _missing(path: Path, model: type[BaseModel], *, root: Node, base: Path, file: str) -> Problem:
+def _missing(path: Path, model: type[BaseModel], *, root: Node, base: Path, file: str) -> Problem | None:
     full, last = (*base, *path), path[-1]
     if isinstance(last, int):
         return problem(file, place(root, full[:-1]), full[:-1], "the list has too few entries", f"it needs {last + 1}")
