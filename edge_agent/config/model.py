@@ -159,6 +159,7 @@ class Keep(Model):
     alarm_score: Share = 0.8
     near_threshold: Share | None = None
     novel: bool = True
+    drifting: bool = Field(default=True, description="the slow mean of the novelty has risen")
     random: Share = 0.0
     per_day: Annotated[int, Field(ge=1)] = 2000
 
