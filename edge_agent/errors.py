@@ -47,8 +47,9 @@ class ConfigError(EdgeAgentError):
 
     exit_code = 78
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(problems)
+    def __init__(self, problems: list[Problem], warnings: tuple[Problem, ...] = ()) -> None:
+        self.problems = sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column, problem.path))
+        self.warnings = warnings
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -71,7 +71,7 @@ def parse(
     serious, warnings = check.check(found, root=root, file=file, folder=folder)
     problems += serious
     if problems or found.file is None:
-        raise ConfigError(_fold(problems, words))
+        raise ConfigError(_fold(problems, words), tuple(_fold(warnings, words)))
     return Configuration(
         path=Path(file) if folder is not None else None,
         file=found.file,

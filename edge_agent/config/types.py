@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel as _BaseModel
-from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _HERTZ = {"mHz": 1e-3, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
@@ -38,13 +40,28 @@ def _schema(units: dict[str, float], example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": rf"^\s*{_NUMBER}\s*({'|'.join(units)})\s*$", "examples": [example]})
 
 
-Duration = Annotated[float, BeforeValidator(_with_unit(_SECONDS, "5 s")), _schema(_SECONDS, "5 s")]
+def spell(value: float, units: Mapping[str, float], *, joint: str = " ") -> str:
+    """As it stands in YAML, in the largest unit that gives a whole number: 28800.0 -> '8 h', 0.2 -> '200 ms'."""
+    fitting = [unit for unit, size in units.items() if value >= size and (value / size).is_integer() and value / size * size == value]
+    unit = max(fitting, key=lambda name: units[name]) if fitting else next(name for name, size in units.items() if size == 1)
+    number = Decimal(repr(value / units[unit]))
+    whole = number == number.to_integral_value()
+    return f"{number.to_integral_value() if whole else number:f}{joint}{unit}"
+
+
+def _words(units: Mapping[str, float], *, joint: str = " ") -> PlainSerializer:
+    """JSON, and with it the effective configuration, says it as YAML would."""
+    say: Callable[[float], str] = lambda value: spell(value, units, joint=joint)  # noqa: E731
+    return PlainSerializer(say, return_type=str, when_used="json")
+
+
+Duration = Annotated[float, BeforeValidator(_with_unit(_SECONDS, "5 s")), _words(_SECONDS), _schema(_SECONDS, "5 s")]
 """Seconds, written with a unit: 200 ms, 5 s, 8 h."""
 
-Frequency = Annotated[float, BeforeValidator(_with_unit(_HERTZ, "25.6 kHz")), _schema(_HERTZ, "25.6 kHz")]
+Frequency = Annotated[float, BeforeValidator(_with_unit(_HERTZ, "25.6 kHz")), _words(_HERTZ), _schema(_HERTZ, "25.6 kHz")]
 """Hertz, written with a unit: 10 Hz, 25.6 kHz."""
 
-Size = Annotated[float, BeforeValidator(_with_unit(_BYTES, "2 GB")), _schema(_BYTES, "2 GB")]
+Size = Annotated[float, BeforeValidator(_with_unit(_BYTES, "2 GB")), _words(_BYTES), _schema(_BYTES, "2 GB")]
 """Bytes, written with a unit: 500 MB, 2 GiB."""
 
 
@@ -56,9 +73,19 @@ def _rate(value: Any) -> float:
     return float(match[1]) / _SECONDS[match[2]]
 
 
+def _rate_words(value: float) -> str:
+    """Per second -> '50/min', in the first unit that gives a whole number back exactly."""
+    for unit in ("s", "min", "h", "d"):
+        number = value * _SECONDS[unit]
+        if number.is_integer() and number / _SECONDS[unit] == value:
+            return f"{int(number)}/{unit}"
+    return f"{Decimal(repr(value)):f}/s"
+
+
 Rate = Annotated[
     float,
     BeforeValidator(_rate),
+    PlainSerializer(_rate_words, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": _RATE, "examples": ["50/min"]}),
 ]
 """Units of the tag (or events) per second, written per s, min, h or d: 50/min."""
