@@ -1,0 +1,308 @@
+"""One connection's life: connect, take up again what can be, deliver, notice the end, wait, try again; never give up.
+
+What is tried after a loss, in this order: the old session on a new channel; its subscription transferred to a new
+session; a new subscription and a declared gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_agent.clock import Clock
+from edge_agent.contracts import Sink
+from edge_agent.errors import PlantError
+from edge_agent.messages import LinkState
+from edge_agent.opcua import channel as channels
+from edge_agent.opcua import nodes, security, server, trouble, watch
+from edge_agent.opcua.channel import Channel, Session
+from edge_agent.opcua.delivery import Delivery, SubscriptionLost
+from edge_agent.opcua.items import Item, Items, watch_heartbeat
+from edge_agent.opcua.options import Options, Wanted
+from edge_agent.opcua.security import Identity
+from edge_agent.opcua.server import Server
+from edge_agent.opcua.subscription import Subscription
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S = 0.25
+_CROWDED_S = 5.0  # shortest wait after BadTooManySessions
+_STEADY_S = 30.0  # a link that held this long starts again with the shortest wait
+_PUMPS = 2
+_TAGS_SHOWN = 200
+
+
+class Link:
+    """Owns the channel, the session and the subscription."""
+
+    def __init__(self, options: Options, wanted: Sequence[Wanted], *, clock: Clock, sink: Sink) -> None:
+        self.options, self.clock, self._sink = options, clock, sink
+        self.counts: Counter[str] = Counter()
+        self.channel: Channel | None = None  # while the link is up
+        self.server: Server | None = None  # as of the present or last session
+        self._items = Items(wanted, options.outage_s)
+        self._moving = [w.tag for w in wanted if w.node and nodes.parse(w.node).moves]
+        self._delivery = Delivery(options.connector, self._items, sink=sink, clock=clock, counts=self.counts)
+        self._subscription: Subscription | None = None
+        self._identity: Identity | None = None
+        self._session: Session | None = None  # to be taken up again
+        self._session_s = 0.0
+        self._how = ""
+        self._adopted = False  # the subscription was taken over from an earlier channel
+        self._adoptable = False
+        self._state, self._reason, self._since_ns = "connecting", "starting", clock.mono_ns()
+        self._changing = asyncio.Lock()  # subscription changes, one at a time
+        self._random = random.Random()  # noqa: S311  spreads reconnects of many agents; no secret
+
+    # ------------------------------------------------------------ the life
+
+    async def run(self) -> None:
+        """Until cancelled. Whatever goes wrong is counted, reported once and tried again."""
+        channels.hush()
+        self._say("connecting", "starting")
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            began_ns = self.clock.mono_ns()
+            try:
+                await self._live()
+            except Exception as e:  # noqa: BLE001  one connector's task: whatever it is, the link is down and is tried again
+                failure = trouble.first(e)
+            else:
+                failure = ConnectionError("the server ended the session")
+            if self.clock.mono_ns() - began_ns > _STEADY_S * 1e9:
+                backoff_s = _FIRST_BACKOFF_S
+            self._lost(failure)
+            wait_s = max(backoff_s, _CROWDED_S) if type(failure).__name__ == "BadTooManySessions" else backoff_s
+            await self.clock.sleep(wait_s * self._random.uniform(0.5, 1.5))
+            backoff_s = min(backoff_s * 2, self.options.max_backoff_s)
+
+    async def _live(self) -> None:
+        """One channel, from its opening to its end."""
+        self.counts["attempts"] += 1
+        channel = await self._connect()
+        orderly = True  # leave with CloseSession, unless the session is to be taken up again
+        try:
+            await self._attach(channel)
+            self.channel = channel
+            await self._work(channel)
+        except Exception as e:
+            orderly = not isinstance(trouble.first(e), OSError | TimeoutError)
+            if orderly:
+                self._session = None
+            raise
+        finally:
+            self.channel = None
+            if orderly:
+                await channel.close()
+            channel.abort()
+
+    async def _work(self, channel: Channel) -> None:
+        """Deliver until something fails."""
+        subscription, known = self._subscription, self.server
+        if subscription is None or known is None:
+            raise PlantError("no subscription")
+        audit = watch.Audit(self._items, subscription, every_s=self.options.audit_s, clock=self.clock, counts=self.counts)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_PUMPS):
+                group.create_task(subscription.pump(channel))
+            group.create_task(channel.keep_channel(self.clock.sleep))
+            group.create_task(watch.stall(subscription, self._delivery, self.clock))
+            group.create_task(audit.run(channel, known.per_read))
+            group.create_task(watch.retry(self._items, lambda due: self._retry(channel, due), self.clock))
+
+    # ------------------------------------------------------------ connecting
+
+    async def _connect(self) -> Channel:
+        """An open channel with a logged-in session: the old one if the server still has it."""
+        if self._identity is None:
+            self._identity = await asyncio.to_thread(security.load, self.options, self.clock)
+        if self._session is not None and (channel := await self._resume(self._session)):
+            return channel
+        self._session = None
+        channel = await self._open()
+        try:
+            await channel.create_session()
+        except BaseException:
+            await channel.close()  # a session that was made but not logged in must not stay
+            raise
+        self._how = "new session"
+        self._keep(channel)
+        return channel
+
+    async def _resume(self, session: Session) -> Channel | None:
+        from asyncua import ua
+
+        channel = await self._open()
+        try:
+            await channel.resume_session(session)
+        except ua.UaError:
+            channel.abort()
+            return None
+        except BaseException:
+            channel.abort()
+            raise
+        self._how = "session taken up again"
+        self._keep(channel)
+        return channel
+
+    def _keep(self, channel: Channel) -> None:
+        self._session, self._session_s = channel.session, channel.session_s
+
+    async def _open(self) -> Channel:
+        identity = self._identity or Identity()
+        certificate = await self._pin(identity)
+        channel = Channel(self.options, identity, certificate)
+        try:
+            await channel.open()
+        except BaseException as e:
+            channel.abort()
+            if certificate is not None and not isinstance(e, TimeoutError | ConnectionRefusedError | asyncio.CancelledError):
+                await self._unmask(identity, e)
+            raise
+        return channel
+
+    async def _pin(self, identity: Identity) -> Any:
+        """The one certificate that this channel is bound to. With several trusted ones the server says which it has."""
+        if len(identity.trusted) < 2:
+            return next(iter(identity.trusted), None)
+        presented = await channels.presented_certificate(self.options)
+        certificate = security.pinned(presented, identity.trusted)
+        if certificate is None:
+            raise PlantError("the server presents a certificate that is not among the trusted ones; refused")
+        return certificate
+
+    async def _unmask(self, identity: Identity, cause: BaseException) -> None:
+        """Say plainly when a secure channel failed because another server answers."""
+        from asyncua import ua
+
+        try:
+            presented = await channels.presented_certificate(self.options)
+        except (OSError, TimeoutError, ua.UaError):
+            return
+        if presented is None:
+            raise PlantError(f"the server offers no endpoint with {self.options.security}") from cause
+        if security.pinned(presented, identity.trusted) is None:
+            expected = ", ".join(security.fingerprint(c) for c in identity.trusted)
+            raise PlantError(f"the server presents a certificate that is not the pinned one (sha256 {expected}...); refused") from cause
+        if not isinstance(cause, PlantError):
+            raise PlantError(f"the server refused our certificate ({identity.certificate_path}); make the server trust it") from cause
+
+    # ------------------------------------------------------------ subscribing
+
+    async def _attach(self, channel: Channel) -> None:
+        """Adopt the old subscription where that is possible, else make a new one. Declares the link up."""
+        known = await server.ask(channel)
+        restarted = self.server is not None and known.started_ns != self.server.started_ns
+        self.server = known
+        if restarted:
+            self.counts["server_restarts"] += 1
+        async with self._changing:
+            if restarted or not await self._adopt(channel):
+                await self._subscribe(channel, known, "the server was restarted" if restarted else "the subscription was lost")
+
+    async def _adopt(self, channel: Channel) -> bool:
+        from asyncua import ua
+
+        subscription = self._subscription
+        if subscription is None or not self._adoptable:
+            return False
+        transfer = self._how == "new session"
+        try:
+            messages = await subscription.adopt(channel, transfer)
+        except ua.UaError:
+            return False
+        self._adopted = True
+        self.counts["adopted"] += 1
+        self._up(f"{self._how}, subscription {'transferred' if transfer else 'kept'}, {len(messages)} messages fetched")
+        subscription.redeliver(messages)
+        return True
+
+    async def _subscribe(self, channel: Channel, known: Server, why: str) -> None:
+        """A new subscription with all items. What went missing before it is a gap, ended by each item's first value."""
+        old = self._subscription
+        if old is not None:
+            self._items.open_holes(old.drained_ns, old.publish_s, why)
+        self._subscription = None
+        self._items.forget()
+        subscription = Subscription(self.options, self._delivery, sink=self._sink, clock=self.clock, counts=self.counts)
+        await subscription.create(channel)
+        self.counts["subscriptions"] += 1
+        await watch_heartbeat(channel, subscription.id, watch.beat_every_s(subscription))
+        await self._ask(channel, subscription, list(self._items), known)
+        self._subscription, self._adopted, self._adoptable = subscription, False, True
+        self._up(f"{self._how}, new subscription")
+        self._delivery.refuse(list(self._items))
+
+    async def _ask(self, channel: Channel, subscription: Subscription, items: Sequence[Item], known: Server) -> None:
+        now = self.clock.mono_ns()
+        await self._items.ask(channel, subscription.id, items, names=known.namespaces, batch=known.per_monitor, mono_ns=now)
+
+    async def _retry(self, channel: Channel, due: Sequence[Item]) -> None:
+        """Refused nodes once more; a PLC may have got its program, and with it a namespace, in the meantime."""
+        self.server = known = await server.ask(channel)
+        async with self._changing:
+            if self._subscription is not None:
+                await self._ask(channel, self._subscription, due, known)
+
+    # ------------------------------------------------------------ telling
+
+    def _up(self, reason: str) -> None:
+        if self._state != "up":
+            _log.info("%s: connected to %s (%s)", self.options.connector, self.options.url, reason)
+            self._say("up", reason)
+
+    def _lost(self, error: BaseException) -> None:
+        reason = trouble.words(error)
+        self._identity = None  # certificates may be put right in the meantime
+        if isinstance(error, SubscriptionLost) or (self._adopted and isinstance(error, watch.Stalled)):
+            self._adoptable = False  # gone, or taken over and dumb ever since: the next one is a new one
+        if self._state == "up":
+            self.counts["losses"] += 1
+        if (self._state, self._reason) == ("down", reason):
+            return
+        if self._state != "down":
+            _log.warning("%s: no link to %s: %s; trying again for ever", self.options.connector, self.options.url, reason)
+        self._say("down", reason)
+
+    def _say(self, state: Any, reason: str) -> None:
+        now = self.clock.mono_ns()
+        if state != self._state:
+            self._since_ns = now
+        self._state, self._reason = state, reason
+        self._sink.link(LinkState(connector=self.options.connector, state=state, reason=reason, mono_ns=now))
+
+    def status(self) -> Mapping[str, Any]:
+        """For `edge-agent status`. JSON-able, and without secrets."""
+        items, known, subscription = list(self._items), self.server, self._subscription
+        troubled = [(i.tag, i.trouble or i.note or i.state) for i in items if i.state != "good" or i.note]
+        return {
+            "link": self._state,
+            "reason": self._reason,
+            "for_s": round((self.clock.mono_ns() - self._since_ns) / 1e9, 1),
+            "url": self.options.url,
+            "security": str(self.options.security),
+            "session_timeout_s": {"asked": self.options.session_s, "revised": self._session_s},
+            "server": {"running": known.running, "per_read": known.per_read, "per_monitor": known.per_monitor} if known else {},
+            "subscription": dict(subscription.status()) if subscription else {},
+            "items": dict(Counter(i.state for i in items)),
+            "queue_max": max((i.queue for i in items), default=0),
+            "counts": dict(self.counts),
+            "codes": dict(self._delivery.codes),
+            "tags": dict(troubled[:_TAGS_SHOWN]),
+            "tags_not_shown": max(0, len(troubled) - _TAGS_SHOWN),
+            "warnings": self._warnings(),
+        }
+
+    def _warnings(self) -> list[str]:
+        found = []
+        if self._moving:
+            found.append(f"addressed by a namespace index, which may move: {', '.join(self._moving[:20])}; write nsu=URI instead")
+        if self.server is not None and not self.server.running:
+            found.append("the server says that it is not running")
+        if self._session_s and self._session_s < self.options.session_s * 0.9:
+            found.append(f"the server ends an idle session after {self._session_s:g} s; longer outages cost a new session")
+        return found
