@@ -33,14 +33,14 @@ class Limits:
     values: int = 1 << 20  # in one attribute
 
 
-def admit(raw: bytes, card: Card, where: str, limits: Limits | None = None) -> None:
-    """ModelRefused, with the reason, unless the graph is harmless and is what the card says."""
+def admit(raw: bytes, card: Card, where: str, limits: Limits | None = None) -> bool:
+    """Whether the batch is open (else it is 1). ModelRefused, with the reason, unless the graph is harmless and is what the card says."""
     limits = limits or Limits()
     if len(raw) > limits.bytes:
         raise ModelRefused(f"{where}: {len(raw)} bytes; at most {limits.bytes} are admitted")
     try:
         model = read(memoryview(raw), onnx_schema.MODEL, Budget(limits.fields))
-        _Walk(model, limits).check(card)
+        return _Walk(model, limits).check(card)
     except Malformed as e:
         raise ModelRefused(f"{where}: {e}") from e
 
@@ -52,7 +52,8 @@ class _Walk:
         self._known: set[str] = {""}  # an empty name is an optional input left out
         self._versions: dict[str, int] = {}
 
-    def check(self, card: Card) -> None:
+    def check(self, card: Card) -> bool:
+        """Whether the batch is open."""
         graph = self._model.get("graph")
         if graph is None:
             raise Malformed("there is no graph in it")
@@ -74,6 +75,14 @@ class _Walk:
             self._node(node)
         if missing := [v["name"] for v in graph["output"] if v["name"] not in self._known]:
             raise Malformed(f"output {missing[0]} is made by no node")
+        return self._open_batch(graph)
+
+    def _open_batch(self, graph: Mapping[str, Any]) -> bool:
+        """Whether every input takes any number of windows; one that takes 1 fixes it for all."""
+        fixed = any(_first(v) == 1 for v in graph["input"])
+        if not fixed and any(_first(v) == 1 for v in graph["output"]):
+            raise Malformed("an output has one row whatever the batch is")
+        return not fixed
 
     def _opsets(self) -> None:
         if not 4 <= self._model.get("ir_version", 0) <= 13:
@@ -219,6 +228,11 @@ def _shape_of(value: Mapping[str, Any], where: str, elements: int) -> tuple[int,
     if any(d is not None and d < 0 for d in shape) or math.prod(d or 1 for d in shape) > elements:
         raise Malformed(f"{where}: shape {_text(shape)}; at most {elements} elements are admitted")
     return tensor.get("elem_type", 0), shape
+
+
+def _first(value: Mapping[str, Any]) -> int | None:
+    dimension: int | None = value["type"]["tensor_type"]["shape"]["dim"][0].get("dim_value")
+    return dimension
 
 
 def _text(shape: list[int | None] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -42,6 +43,9 @@ class Bundle:
     golden_outputs: golden.Arrays = field(repr=False)
     hash: str  # sha256 of manifest.json: names the whole bundle
     model_hash: str  # sha256 of model.onnx
+    batch: int  # most windows in one run
+    inputs: Mapping[str, tuple[int, ...]]  # of the graph, behind the batch axis
+    outputs: Mapping[str, tuple[int, ...]]
     signed_by: str | None  # name of the trusted key; None if nobody we know signed it
     head_config: Model
 
@@ -70,7 +74,7 @@ def read(path: Path, *, keys: signature.Keys | None = None, dev: bool = False, l
         raise ModelRefused(f"{path}: the manifest is of {listed.name}@{listed.version}, the card of {checked.name}@{checked.version}")
     head_config = _head_config(checked, f"{path}/card.yaml")
     limits = limits or admission.Limits()
-    admission.admit(raw["model.onnx"], checked, f"{path}/model.onnx", limits)
+    batched = admission.admit(raw["model.onnx"], checked, f"{path}/model.onnx", limits)
     if "model.fp32.onnx" in raw:
         admission.admit(raw["model.fp32.onnx"], checked, f"{path}/model.fp32.onnx", limits)
     inputs, outputs = golden.split(golden.load(raw["golden.npz"], f"{path}/golden.npz"), checked, f"{path}/golden.npz")
@@ -83,9 +87,18 @@ def read(path: Path, *, keys: signature.Keys | None = None, dev: bool = False, l
         golden_outputs=outputs,
         hash=hashlib.sha256(raw[manifest.MANIFEST]).hexdigest(),
         model_hash=listed.files["model.onnx"].sha256,
+        batch=_batch(checked) if batched else 1,
+        inputs=checked.inputs(),
+        outputs=checked.outputs(),
         signed_by=signed_by,
         head_config=head_config,
     )
+
+
+def _batch(checked: Card) -> int:
+    """As many windows as fit into 16 MiB, 64 at most: the shared memory is made for them."""
+    row = 4 * sum(math.prod(shape) for shape in (*checked.inputs().values(), *checked.outputs().values()))
+    return max(1, min(64, (16 << 20) // row))
 
 
 def _head_config(checked: Card, where: str) -> Model:

@@ -10,9 +10,7 @@ from edge_agent.errors import ModelRefused
 
 def open_session(model: bytes, where: str) -> Any:
     """An onnxruntime.InferenceSession of admitted bytes. ModelRefused if the runtime will not have it."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # law 9: must stand before the import; disable_telemetry_events() is not enough
-    import onnxruntime as ort
-
+    ort = warm_import()
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -20,9 +18,16 @@ def open_session(model: bytes, where: str) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.enable_cpu_mem_arena = False  # an arena never gives memory back after a new batch size (onnxruntime #11118)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as e:  # the runtime's own exceptions share no base class but this one
         raise ModelRefused(f"{where}: the runtime does not open it: {str(e)[:300]}") from e
+
+
+def warm_import() -> Any:
+    """The onnxruntime module, imported so that it talks to nobody."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # law 9: must stand before the import; disable_telemetry_events() is not enough
+    import onnxruntime
+
+    return onnxruntime
