@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from edge_agent.config import check_expressions, check_write
@@ -100,7 +100,7 @@ def _unknown_unit(findings: Findings, at: At, unit: str, *, needed: bool) -> Non
     (findings.error if needed else findings.warn)(at, f"the unit `{unit}` is not known: it cannot be converted or compared", hint)
 
 
-def _perceive(findings: Findings, name: str, loop: Loop, names: Iterable[str]) -> None:
+def _perceive(findings: Findings, name: str, loop: Loop, names: Collection[str]) -> None:
     at: At = ("loops", name, "perceive")
     perceive = loop.perceive
     for index, tag in enumerate(perceive.tags):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from edge_agent import plugin
 from edge_agent.config.findings import Findings
 from edge_agent.config.model import Loop
 from edge_agent.config.sections import Sections
-from edge_agent.config.tree import Mapping, Node, Path, Scalar, Sequence, find, place
+from edge_agent.config.tree import Path, Scalar, find, place
 from edge_agent.errors import EdgeAgentError
 
+_COLUMN = re.compile(r"column ([0-9]+): ")
 
-def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Iterable[str]) -> None:
+
+def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
     """Interlocks, cycles, and whatever the policy compiles."""
     texts = list(_of_loop(name, loop))
     if texts:
@@ -24,7 +27,7 @@ def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Ite
             try:
                 language.compile(text, kinds, want="truth")
             except language.ExpressionError as error:
-                _told(findings, at, error)
+                _told(findings, at, f"column {error.column}: {error.what}")
     _policy(findings, name, loop, found, names)
 
 
@@ -37,47 +40,35 @@ def _of_loop(name: str, loop: Loop) -> Iterator[tuple[Path, str]]:
             yield ("loops", name, "execute", tag, "interlocks", index), text
 
 
-def _policy(findings: Findings, name: str, loop: Loop, found: Sections, names: Iterable[str]) -> None:
-    """The policy compiles its own expressions when it is built, which costs nothing and touches nothing."""
+def _policy(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
+    """The policy finds what is wrong with its own keys when it is built, which costs nothing and touches nothing."""
     config = found.policies.get(name)
     if config is None:
         return
     at: Path = ("loops", name, "decide")
     module = plugin.load("policy", loop.decide["policy"])
+    writable = [tag for tag in names if tag not in found.tags or found.tags[tag].write]
     try:
-        policy = module.Policy(config, name, tuple(names), tuple(loop.execute))
+        policy = module.Policy(config, loop=name, tags=names, writable=writable)
     except (EdgeAgentError, ValueError) as error:
-        for each in getattr(error, "errors", None) or [error]:
-            _told(findings, _where(findings.root, at, getattr(each, "text", None)), each)
+        for path, what in getattr(error, "problems", [((), str(error))]):
+            _told(findings, (*at, *path), what)
         return
+    note = findings.error if loop.mode == "armed" else findings.warn
     for tag in sorted(policy.writes - set(loop.execute)):
-        findings.error(at, f"the policy may write `{tag}`, but `execute` does not name it", f"add `{tag}:` with its limits under `execute`")
+        note(
+            (*at, "policy"),
+            f"the policy may write `{tag}`, but `execute` does not name it",
+            f"add `{tag}:` with its limits under `execute`",
+        )
 
 
-def _where(root: Node, at: Path, text: str | None) -> Path:
-    """The expression inside the policy's keys."""
-    return next((path for path, scalar in _scalars(find(root, at), at) if text is not None and scalar.value == text), at)
-
-
-def _scalars(node: Node | None, at: Path) -> Iterator[tuple[Path, Scalar]]:
-    if isinstance(node, Scalar):
-        yield at, node
-    elif isinstance(node, Mapping):
-        for key, entry in node.entries.items():
-            yield from _scalars(entry.node, (*at, key))
-    elif isinstance(node, Sequence):
-        for index, item in enumerate(node.items):
-            yield from _scalars(item, (*at, index))
-
-
-def _told(findings: Findings, at: Path, error: Exception) -> None:
-    """An expression's own words, at its own column where the text stands on one line."""
-    text, column = getattr(error, "text", None), getattr(error, "column", 0)
-    what, _, cure = str(getattr(error, "what", error)).partition("; ")
-    node = find(findings.root, at)
-    span = place(findings.root, at)
-    if isinstance(node, Scalar) and node.value == text and column and span.length - len(str(text)) in (0, 2):
-        quote = (span.length - len(str(text))) // 2
-        findings.error_at(span._replace(column=span.column + quote + column - 1, length=1), at, what, cure)
-    else:
-        findings.error(at, what, cure)
+def _told(findings: Findings, at: Path, said: str) -> None:
+    """In the language's own words; at the column inside the text, where the text stands on one line."""
+    column = int(match[1]) if (match := _COLUMN.match(said)) else 0
+    what, _, cure = said[match.end() if match else 0 :].partition("; ")
+    node, span = find(findings.root, at), place(findings.root, at)
+    quotes = span.length - len(str(node.value)) if isinstance(node, Scalar) else -1
+    if column and quotes in (0, 2):
+        span = span._replace(column=span.column + quotes // 2 + column - 1, length=1)
+    findings.error_at(span, at, what, cure)

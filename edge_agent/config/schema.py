@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge_agent import plugin
@@ -12,7 +12,7 @@ from edge_agent.config import types
 
 Schema = dict[str, Any]
 
-_UNITS = {"5 s": types._SECONDS, "25.6 kHz": types._HERTZ, "2 GB": types._BYTES}
+_UNITS: dict[str, Mapping[str, float]] = {"5 s": types._SECONDS, "25.6 kHz": types._HERTZ, "2 GB": types._BYTES}
 _ADDRESS = "#/$defs/"
 
 
@@ -90,7 +90,7 @@ def _tidy(part: Schema) -> None:
     for key, inner in part.get("properties", {}).items():
         if isinstance(inner, dict) and str(inner.get("title", "")).replace(" ", "").lower() == re.sub(r"[^a-z0-9]", "", key.lower()):
             del inner["title"]
-    example = (part.get("examples") or [None])[0]
+    example = str((part.get("examples") or [""])[0])
     default = part.get("default")
     if isinstance(default, dict | list):
         del part["default"]
