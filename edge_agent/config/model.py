@@ -47,7 +47,6 @@ class Tag(Model):
     accept_uncertain: bool = Field(default=False, description="take Uncertain for good")
     write: bool = Field(default=False, description="the agent may be allowed to write it (by a loop's execute section)")
     record: bool = Field(default=False, description="every sample goes into the ledger; acknowledged only after the commit")
-    label: str | None = Field(default=None, description="its samples are labels for this loop (MES, QC)")
     safety: bool = Field(default=False, description="safety-related: the agent refuses to write it")
 
 
@@ -209,6 +208,13 @@ class Api(Model):
     tokens: list[Token] = Field(default_factory=list)
 
 
+class Models(Model):
+    """Whose models are believed."""
+
+    trust: str | None = Field(default=None, description="folder of public keys (*.pem); only bundles signed by one of them may write")
+    unsigned: bool = Field(default=False, description="also load bundles that none of them signed; their loops can only observe")
+
+
 class File(Model):
     """A whole configuration file, after templates were expanded."""
 
@@ -217,6 +223,7 @@ class File(Model):
     connectors: dict[Name, dict[str, Any]]
     tags: dict[TagName, dict[str, Any]]
     loops: dict[Name, Loop] = Field(default_factory=dict)
+    models: Models = Models()
     ledger: Ledger = Ledger()
     api: Api = Api()
     tests: list[dict[str, Any]] = Field(default_factory=list)

@@ -1,0 +1,77 @@
+"""Which figures does the agent offer to Prometheus? Read from its status when asked; nothing is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+Status = Mapping[str, Any]
+
+# name, kind, help, label, where: path into the status; "*" stands for the names under it and becomes the label's value
+METRICS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    ("up_seconds", "gauge", "Seconds since the agent started.", "", ("up_s",)),
+    ("inbox_waiting_samples", "gauge", "Samples received and not yet taken.", "", ("inbox", "waiting")),
+    ("inbox_dropped_samples", "counter", "Samples dropped because the inbox was full.", "", ("inbox", "dropped")),
+    ("unknown_samples", "counter", "Samples of tags nobody declared.", "", ("perceive", "unknown")),
+    ("clock_shifts", "counter", "Times a device's clock was set.", "", ("perceive", "clock_shifts")),
+    ("link_up", "gauge", "1 while the connector's link is up.", "connector", ("connectors", "*", "up")),
+    ("tag_samples", "counter", "Samples received.", "tag", ("tags", "*", "samples")),
+    ("tag_unfit_samples", "counter", "Samples that were no evidence.", "tag", ("tags", "*", "unfit")),
+    ("tag_quality", "gauge", "Quality flags of the newest value; 0 is good.", "tag", ("tags", "*", "quality")),
+    ("loop_turns", "counter", "Windows diagnosed and decided.", "loop", ("loops", "*", "turns")),
+    ("loop_dropped_windows", "counter", "Windows dropped because the loop could not keep up.", "loop", ("loops", "*", "dropped")),
+    ("loop_unfit_windows", "counter", "Windows with a channel that was no evidence.", "loop", ("loops", "*", "unfit")),
+    ("loop_turn_seconds", "gauge", "Time from cutting the newest window to its record.", "loop", ("loops", "*", "turn_s")),
+    ("loop_errors", "counter", "Turns that ended in an error.", "loop", ("loops", "*", "errors")),
+    ("loop_armed", "gauge", "1 while the loop may write.", "loop", ("loops", "*", "armed")),
+    ("loop_score", "gauge", "Newest score.", "loop", ("loops", "*", "diagnosis", "score")),
+    ("loop_novelty", "gauge", "Newest novelty.", "loop", ("loops", "*", "diagnosis", "novelty")),
+    ("loop_writes", "counter", "Writes that left for the plant.", "loop", ("loops", "*", "writes")),
+    ("loop_refusals", "counter", "Proposals that the gate refused.", "loop", ("loops", "*", "refusals")),
+    ("ledger_healthy", "gauge", "1 while records reach the disk.", "", ("ledger", "healthy")),
+    ("ledger_seq", "counter", "Number of the newest record.", "", ("ledger", "last_seq")),
+    ("ledger_bytes", "gauge", "Bytes on disk.", "", ("ledger", "bytes")),
+    ("ledger_queued", "gauge", "Records waiting for their commit.", "", ("ledger", "waiting")),
+    ("worker_crashes", "counter", "Times the model process ended unasked.", "", ("worker", "crashes")),
+    ("worker_late", "counter", "Model runs past their deadline.", "", ("worker", "late")),
+)
+
+
+class _Snapshot:
+    """A collector over one status."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        for name, kind, text, label, path in METRICS:
+            family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(
+                f"edge_agent_{name}", text, labels=[label] if label else []
+            )
+            for names, value in _values(self._status, path, ()):
+                family.add_metric(list(names), value)
+            yield family
+
+
+def text(status: Status) -> str:
+    """The status in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot(status))
+    return generate_latest(registry).decode()
+
+
+def _values(value: Any, path: tuple[str, ...], names: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], float]]:
+    if not path:
+        if isinstance(value, bool | int | float):
+            yield names, float(value)
+        return
+    if not isinstance(value, Mapping):
+        return
+    if path[0] == "*":
+        for name, inner in value.items():
+            yield from _values(inner, path[1:], (*names, str(name)))
+    elif path[0] in value:
+        yield from _values(value[path[0]], path[1:], names)
