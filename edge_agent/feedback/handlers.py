@@ -25,12 +25,8 @@ class Ledger(Journal, Protocol):
 async def label(journal: Ledger, request: Mapping[str, Any]) -> dict[str, Any]:
     """{"do": "label", "seq": 41 | [41, 42], "value": "...", "by": "...", "note": "..."} -> {"seq": 57}, after the commit."""
     about = _seqs(request.get("seq"))
-    said = Label(
-        about=about,
-        value=_text(request, "value"),
-        author=_text(request, "by", "operator"),
-        note=_text(request, "note", "", may_be_empty=True),
-    )
+    by, note = _text(request, "by", "operator"), _text(request, "note", "", may_be_empty=True)
+    said = Label(about=about, value=_text(request, "value"), author=by, note=note)
     loops = {(await _known(journal, seq)).loop for seq in about}
     if len(loops) > 1:
         raise EdgeAgentError(f"label: the records {_list(about)} belong to different loops; label each loop's on their own")

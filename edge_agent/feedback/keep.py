@@ -1,7 +1,8 @@
 """What is worth a technician's or a trainer's time? Pure: time is the window's, chance comes from its number.
 
 Windows overlap. So a reason that lasts (an alarm, a context, novelty) keeps windows end to end, not each of them; what has
-been kept once is not kept again. A window that led to a write is always kept; chance, near-threshold and drift may use half of the day's budget.
+been kept once is not kept again. A window that led to a write is always kept; chance, near-threshold and drift may use half
+of the day's budget.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from edge_agent.feedback.labels import Episodes, Label
 from edge_agent.feedback.pack import describe, describe_diagnosis, pack
 from edge_agent.messages import Decision, Diagnosis, Outcome, Window
 
-_WAIT_S = 10.0
+_WAIT_S = 2.0
 _MOST_LATE = 256
 
 
@@ -77,11 +77,12 @@ class Feedback:
         """Windows in one group commit, then their diagnoses, each naming its window's record."""
         if not kept:
             return []
-        windows = await asyncio.gather(
-            *(self._append("window", {**describe(k.window), "why": list(k.why)}, (pack(k.window),)) for k in kept)
-        )
+        windows = await asyncio.gather(*map(self._window, kept))
         told = [{**describe_diagnosis(k.diagnosis), "window_record": seq} for k, seq in zip(kept, windows, strict=True)]
         return [*windows, *await asyncio.gather(*(self._append("diagnosis", payload) for payload in told))]
+
+    async def _window(self, kept: Kept) -> int:
+        return await self._append("window", {**describe(kept.window), "why": list(kept.why)}, (pack(kept.window),))
 
     async def _label(self, diagnosis: Diagnosis, outcomes: Sequence[Outcome], seqs: Sequence[int]) -> None:
         label: Label | None = self._episodes.step(diagnosis, outcomes, seqs)
