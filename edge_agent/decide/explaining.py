@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_agent.decide import evidence
 from edge_agent.decide.lexing import Token, tokens
+from edge_agent.messages import Diagnosis
 
 
 def explain(text: str, names: Collection[str], values: Mapping[str, Any]) -> str:
@@ -58,3 +59,8 @@ def _words(value: Any) -> str:
 def number(value: float) -> str:
     """A number as people write it: four digits are enough."""
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}" if abs(value) < 1e9 else f"{value:.3e}"
+
+
+def undecided(diagnosis: Diagnosis) -> str:
+    """Why a diagnosis is no evidence."""
+    return f"the diagnosis is {diagnosis.status}" + (f" ({diagnosis.why})" if diagnosis.why else "")

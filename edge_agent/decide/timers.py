@@ -1,4 +1,4 @@
-"""Has a condition held long enough, and has enough time passed since? Time is the source time of the windows, in ns."""
+"""Has a condition held long enough, has enough time passed, how old is a state? By the source time of the windows, in ns."""
 
 from __future__ import annotations
 
@@ -86,3 +86,29 @@ class CoolDown:
         if at_ns < self._since_ns:
             self._since_ns = at_ns
         return max(0, self._wait_ns - (at_ns - self._since_ns)) / 1e9
+
+
+class Stay:
+    """Which state, and since when. The first time it is asked is when the first state was entered."""
+
+    __slots__ = ("_initial", "_since_ns", "state")
+
+    def __init__(self, initial: str) -> None:
+        self._initial = initial
+        self.reset()
+
+    def reset(self) -> None:
+        """Back in the first state, as if just made."""
+        self.state = self._initial
+        self._since_ns: int | None = None
+
+    def enter(self, state: str, at_ns: int) -> None:
+        """From now on in this state; nothing if it is the same."""
+        if state != self.state:
+            self.state, self._since_ns = state, at_ns
+
+    def elapsed_s(self, at_ns: int) -> float:
+        """Seconds in the state; time that runs backwards starts it anew."""
+        if self._since_ns is None or at_ns < self._since_ns:
+            self._since_ns = at_ns
+        return (at_ns - self._since_ns) / 1e9

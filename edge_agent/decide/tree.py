@@ -11,6 +11,7 @@ from edge_agent.decide.lexing import tokens
 from edge_agent.decide.words import ExpressionError, Kind, Type, Value, suggest
 
 MAX_DEPTH = 32
+MAX_DIGITS = 40
 
 Op = Literal["constant", "load", "call", "arithmetic", "negative", "compare", "member", "and", "or", "not", "choose"]
 
@@ -89,8 +90,8 @@ class Reader:
             raise self._error(at, "there is no None; ask known(x)")
         if isinstance(at.value, bool):
             return Node("constant", "truth", at.value)
-        value = float(at.value) if at.value < 10**300 else float("inf")
-        if value > 1e300:
+        value = float(str(at.value)[:MAX_DIGITS]) if isinstance(at.value, int | float) else 0.0
+        if len(str(at.value)) >= MAX_DIGITS or value - value != 0.0:
             raise self._error(at, "this number is too large")
         return Node("constant", "number", value)
 

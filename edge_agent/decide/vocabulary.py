@@ -18,7 +18,10 @@ NAMES: Mapping[str, tuple[Type, str]] = {
     "confidence": (NUMBER, "how sure the model is, 0 to 1"),
     "novelty": (NUMBER, "how far the input lies outside what the model was trained on, 0 to 1"),
     "label": (TEXT, "the class that the model names"),
-    "status": (Type(kind="text", choices=_STATUSES), "'ok', or why the diagnosis is no evidence; the names above are then unknown"),
+    "status": (
+        Type(kind="text", choices=_STATUSES),
+        "'ok', or why there is no evidence: score, raw, confidence, label are then unknown",
+    ),
     "state": (TEXT, "the state that the policy is in"),
     "elapsed": (NUMBER, "seconds in this state"),
 }
