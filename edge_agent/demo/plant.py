@@ -88,7 +88,7 @@ async def serve(options: argparse.Namespace, *, clock: Clock, say: Callable[[dic
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     now = datetime.datetime.fromtimestamp(clock.wall_ns() / 1e9, datetime.UTC)
     shown, key = certificate.ensure(options.state, name="plant", uri=APPLICATION, now=now)
-    secret = _password(options.state / "plant.password")
+    secret = _password(options.state / "secrets" / "demo_plant_password")
     simulation = Simulation(options.seed)
     server = PlantServer(
         simulation, port=options.opcua or _free_port(), user=USER, password=secret.read_text().strip(), certificate=shown, key=key
