@@ -1,0 +1,212 @@
+"""What does the model say of this window, and how far may that be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.config import model as config_model
+from edge_agent.contracts import Head, Runtime
+from edge_agent.diagnose import blame, trust
+from edge_agent.diagnose.baseline import Learner
+from edge_agent.diagnose.bundle import Bundle
+from edge_agent.errors import ModelRefused
+from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
+
+Scale = Mapping[str, tuple[float, float]]
+"""tag -> (a, b): value in the role's unit = a * value in the tag's unit + b."""
+
+
+class Diagnoser:
+    """One loop's model: window in, diagnosis out. Keeps the smoothing and the baseline; both can be forgotten."""
+
+    def __init__(
+        self, loop: str, bundle: Bundle, head: Head, runtime: Runtime, config: config_model.Diagnose, *, tags: Sequence[str], scale: Scale
+    ) -> None:
+        card = bundle.card
+        self._loop, self._bundle, self._head, self._runtime, self._config = loop, bundle, head, runtime, config
+        self._tags = _by_role(loop, bundle, config, tags)
+        self._order = [list(tags).index(tag) for tag in self._tags]
+        self._as_it_is = self._order == list(range(len(tags))) and all(scale.get(t, (1.0, 0.0)) == (1.0, 0.0) for t in self._tags)
+        self._a = np.array([[scale.get(t, (1.0, 0.0))[0]] for t in self._tags], dtype=np.float32)
+        self._b = np.array([[scale.get(t, (1.0, 0.0))[1]] for t in self._tags], dtype=np.float32)
+        self._shape = (len(self._tags), card.window.rows)
+        self._familiar = trust.Familiarity(card.envelope) if card.envelope else None
+        self._median = trust.Median(config.smooth or card.smoothing.median)
+        self._novelty = _tighter(card.thresholds.novelty, config.trust.novelty, min)
+        self._confidence = _tighter(card.thresholds.confidence, config.trust.confidence, max)
+        self._learner = Learner(card.baseline) if card.baseline else None
+        self._baseline: NDArray[np.float32] | None = None
+
+    @property
+    def model(self) -> str:
+        """name@version."""
+        return self._bundle.id
+
+    def reset(self) -> None:
+        """Forget the smoothing: after a restart, a config or a model change, a change of mode."""
+        self._median.clear()
+
+    # ------------------------------------------------------------ the baseline
+
+    def baseline(self) -> list[list[float]] | None:
+        """What was learnt on site, [2][C], JSON-able; None while it is being learnt, or if the model needs none."""
+        return None if self._baseline is None else [[float(v) for v in row] for row in self._baseline]
+
+    def restore_baseline(self, saved: Sequence[Sequence[float]]) -> None:
+        """Take up what `baseline` gave before. ValueError if it cannot be this model's."""
+        found = np.array(saved, dtype=np.float32)
+        if self._learner is None or found.shape != (2, self._shape[0]) or not np.isfinite(found).all() or (found[1] <= 0).any():
+            raise ValueError(f"loops.{self._loop}: the saved baseline does not fit {self.model}; let it learn a new one")
+        self._baseline = found
+
+    def relearn(self) -> None:
+        """Forget the baseline, and with it the smoothing: after the machine was overhauled."""
+        self._baseline = None
+        self._learner = Learner(self._bundle.card.baseline) if self._bundle.card.baseline else None
+        self.reset()
+
+    # ------------------------------------------------------------ one window
+
+    async def diagnose(self, window: Window) -> Diagnosis:
+        """Never raises for anything that a window or a model can do: the status says it."""
+        if not window.fit:
+            return self._no("unknown", "; ".join(window.reasons) or "the window is not fit", window)
+        if window.values.shape != self._shape:
+            return self._no("failed", f"a window of {window.values.shape}; {self.model} takes {self._shape}", window)
+        seen = self._in_roles(window)
+        if not np.isfinite(seen.values).all():
+            bad = [t for t, row in zip(seen.tags, seen.values, strict=True) if not np.isfinite(row).all()]
+            return self._no("unknown", f"{', '.join(bad)}: not finite", window)
+        if self._learner and self._baseline is None:
+            return self._learn(self._learner, seen)
+        return await self._ask(seen)
+
+    async def _ask(self, seen: Window) -> Diagnosis:
+        try:
+            outputs = await self._run(self._head.feeds(seen))
+            raw = self._read(outputs, seen)
+        except TimeoutError as e:
+            return self._no("late", str(e), seen)
+        except (RuntimeError, ValueError) as e:
+            return self._no("failed", str(e), seen)
+        judged = self._judge(raw, seen)
+        if not judged.contributions and self._alarming(judged):
+            judged = replace(judged, contributions=await self._occlude(judged, seen))
+        return judged
+
+    def _read(self, outputs: Mapping[str, NDArray[Any]], seen: Window) -> Diagnosis:
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{self.model}: output {name} is not finite")
+        return self._head.read(outputs, seen)
+
+    async def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self._baseline is not None and self._bundle.card.graph.baseline:
+            batch = next(iter(feeds.values())).shape[0]
+            feeds[self._bundle.card.graph.baseline] = np.repeat(self._baseline[None], batch, axis=0)
+        return await self._runtime.run(self._bundle.path, feeds, self._config.timeout)
+
+    # ------------------------------------------------------------ before the model
+
+    def _in_roles(self, window: Window) -> Window:
+        """The window with its channels in the card's order and unit; the tags keep their own names."""
+        if self._as_it_is:
+            return window
+        values = np.ascontiguousarray(window.values[self._order] * self._a + self._b)
+        return replace(window, tags=self._tags, values=values, quality=window.quality[self._order])
+
+    def _learn(self, learner: Learner, seen: Window) -> Diagnosis:
+        learner.take(seen, seen.values)
+        if learner.baseline is None:
+            return self._no("unknown", f"learning baseline {learner.progress}", seen)
+        self._baseline = learner.baseline
+        return self._no("unknown", "learnt the baseline", seen)
+
+    # ------------------------------------------------------------ after the model
+
+    def _judge(self, raw: Diagnosis, seen: Window) -> Diagnosis:
+        """Smoothing, calibration, then whether it is evidence."""
+        labels = tuple(raw.probabilities)
+        smooth = self._median.add(seen.seq, (0.0 if raw.raw is None else raw.raw, *raw.probabilities.values()))
+        score = trust.calibrate(float(smooth[0]), self._bundle.card.calibration)
+        found: dict[str, Any] = {"score": score, "confidence": raw.confidence, "novelty": self._how_new(seen)}
+        if labels:
+            share = smooth[1:] / max(float(smooth[1:].sum()), 1e-12)
+            best = int(share.argmax())
+            found |= {"label": labels[best], "confidence": float(share[best])}
+            found["probabilities"] = {label: float(p) for label, p in zip(labels, share, strict=True)}
+        status, why = self._verdict(found["novelty"], found["confidence"], seen)
+        return replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
+
+    def _how_new(self, seen: Window) -> float | None:
+        return self._familiar.novelty(seen.values, self._baseline) if self._familiar else None
+
+    def _verdict(self, novelty: float | None, confidence: float | None, seen: Window) -> tuple[DiagnosisStatus, str]:
+        if self._novelty is not None and self._familiar and novelty is not None and novelty > self._novelty:
+            return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {self._familiar.why(seen.values, self._baseline, seen.tags)}"
+        if self._confidence is not None and confidence is not None and confidence < self._confidence:
+            return "unknown", f"confidence {confidence:.3f} below {self._confidence:g}"
+        return "ok", ""
+
+    def _alarming(self, found: Diagnosis) -> bool:
+        limit = self._bundle.card.thresholds.alarm
+        return limit is not None and found.score is not None and found.score >= limit
+
+    async def _occlude(self, found: Diagnosis, seen: Window) -> blame.Shares:
+        """Cover one channel after the other with its usual level: the more the score falls, the more it was this one."""
+        if self._familiar is None or found.raw is None:
+            return ()
+        neutral = self._familiar.neutral
+        if self._baseline is not None:
+            neutral = neutral * self._baseline[1] + self._baseline[0]
+        windows = blame.covered(seen.values, neutral)
+        step = self._bundle.batch
+        try:
+            drops = [found.raw - r for i in range(0, len(windows), step) for r in await self._raws(windows[i : i + step], seen)]
+        except (TimeoutError, RuntimeError, ValueError):
+            return ()  # the answer stands without it; the runtime has counted the failure
+        return blame.shares(np.array(drops), seen.tags)
+
+    async def _raws(self, windows: NDArray[np.float32], seen: Window) -> list[float]:
+        outputs = await self._run({self._bundle.card.graph.window: windows})
+        each = ({name: array[i : i + 1] for name, array in outputs.items()} for i in range(len(windows)))
+        return [self._read(one, seen).raw or 0.0 for one in each]
+
+    def _no(self, status: DiagnosisStatus, why: str, window: Window) -> Diagnosis:
+        return Diagnosis(
+            loop=self._loop,
+            window=window.seq,
+            end_ns=window.end_ns,
+            status=status,
+            why=why,
+            model=self.model,
+            model_hash=self._bundle.model_hash,
+        )
+
+
+def _by_role(loop: str, bundle: Bundle, config: config_model.Diagnose, tags: Sequence[str]) -> tuple[str, ...]:
+    """The loop's tags in the order of the card's roles. ModelRefused."""
+    roles = [role.role for role in bundle.card.roles]
+    if len(tags) != len(roles):
+        raise ModelRefused(f"loops.{loop}.perceive.tags: {len(tags)} tags; {bundle.id} takes {len(roles)}: {', '.join(roles)}")
+    if not config.roles:
+        return tuple(tags)
+    where = f"loops.{loop}.diagnose.roles"
+    if set(config.roles) != set(roles):
+        odd = sorted(set(config.roles) ^ set(roles))
+        raise ModelRefused(f"{where}: {', '.join(odd)}: missing or unknown; {bundle.id} has the roles {', '.join(roles)}")
+    found = tuple(config.roles[role] for role in roles)
+    if sorted(found) != sorted(tags):
+        raise ModelRefused(f"{where}: every tag of perceive.tags ({', '.join(tags)}) must have exactly one role")
+    return found
+
+
+def _tighter(card: float | None, config: float | None, choose: Any) -> float | None:
+    """The stricter of the card's and the configuration's threshold: a site may tighten, never loosen."""
+    given = [t for t in (card, config) if t is not None]
+    return choose(given) if given else None
