@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a plug-in's module is imported to check a configuration: asyncio and numpy can wait
+    from numpy.typing import NDArray
 
-from edge_agent.clock import Clock
-from edge_agent.messages import Decision, Diagnosis, Gap, LinkState, Reading, Sample, Scalar, Window
+    from edge_agent.clock import Clock
+    from edge_agent.messages import Decision, Diagnosis, Gap, LinkState, Reading, Sample, Scalar, Window
 
 # ---------------------------------------------------------------- connectors
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 # What a tag may carry: a number, a truth value, a text, or a block of samples (float32, shape [n]) of a waveform.
 Scalar = float | int | bool | str
-Value = Scalar | NDArray[np.float32] | None
+if TYPE_CHECKING:  # numpy costs 0.1 s, and `edge-agent check` has no use for it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Value = Scalar | NDArray[np.float32] | None
+else:
+    Value = Any
 
 
 class Quality(IntFlag):

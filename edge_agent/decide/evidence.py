@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from edge_agent.decide.words import Value
 from edge_agent.messages import UNFIT, Quality, Reading
 
@@ -25,9 +23,18 @@ def plain(value: Any) -> Value | None:
         value = value.value
     if isinstance(value, bool | str):
         return value
+    if isinstance(value, int | float):
+        return _finite(value)
+    return _numpy(value) if type(value).__module__ == "numpy" else None
+
+
+def _numpy(value: Any) -> Value | None:
+    """One of numpy's own numbers. A block of samples is no single value."""
+    import numpy as np  # loaded already, by whoever made the value; `edge-agent check` must not pay 0.1 s for it
+
     if isinstance(value, np.bool_):
         return bool(value)
-    return _finite(value) if isinstance(value, int | float | np.integer | np.floating) else None
+    return _finite(value) if isinstance(value, np.integer | np.floating) else None
 
 
 def number(value: Any) -> float | None:
