@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asyncua import ua as _library
+from asyncua import Server, ua
 from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
 from asyncua.server.address_space import AttributeService
-from asyncua.server.server import Server
 from asyncua.server.user_managers import UserManager
 
 from edge_agent.demo.plc import TRIM_LIMITS, Plc, Verdict
 from edge_agent.demo.sensors import Reported
 from edge_agent.demo.simulation import Simulation
-
-ua: Any = _library  # its annotations know neither its own re-exports nor plain numbers
 
 NAMESPACE = "urn:edge-agent:demo-plant"
 APPLICATION = "urn:edge-agent:demo-plant:server"
@@ -132,7 +129,7 @@ class PlantServer:
                 await variable.set_writable()
 
 
-class _Users(UserManager):
+class _Users(UserManager):  # type: ignore[misc]
     """Anybody is a reader; the one named user, on an encrypted channel, is an operator."""
 
     def __init__(self, user: str, password: str) -> None:
@@ -145,15 +142,15 @@ class _Users(UserManager):
         return User(role=UserRole.User, name=username) if known and certificate else None
 
 
-class _Readers(SimpleRoleRuleset):
+class _Readers(SimpleRoleRuleset):  # type: ignore[misc]
     """Anonymous sessions may use the services that users may; single writes are judged in _Writes."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._permission_dict[UserRole.Anonymous] = self._permission_dict[UserRole.User]
 
 
-class _Writes(AttributeService):
+class _Writes(AttributeService):  # type: ignore[misc]
     """Writes from outside go through the PLC's program; the server's own go straight to the node."""
 
     def __init__(self, aspace: Any, plc: Plc, ids: dict[str, Any]) -> None:
@@ -162,7 +159,8 @@ class _Writes(AttributeService):
 
     async def write(self, params: Any, user: User = User(role=UserRole.Admin)) -> list[Any]:  # noqa: B008 - as the library has it
         if user.role is UserRole.Admin:
-            return await super().write(params, user)
+            answers: list[Any] = await super().write(params, user)
+            return answers
         return [ua.StatusCode(self._judge(write, user)) for write in params.NodesToWrite]
 
     def _judge(self, write: Any, user: User) -> Any:
