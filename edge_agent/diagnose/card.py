@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from edge_agent.config import tree, yaml
+from edge_agent.config.explain import explain
 from edge_agent.config.model import Name, TagName
 from edge_agent.config.types import Duration, Model, Share
 from edge_agent.errors import ModelRefused
@@ -221,32 +222,36 @@ class Card(Model):
 
 
 def parse(raw: bytes, where: str = "card.yaml") -> Card:
-    """Read a card. ModelRefused names every finding."""
+    """Read a card, as strictly as a configuration. ModelRefused names every finding with its place."""
     if len(raw) > MAX_BYTES:
         raise ModelRefused(f"{where}: {len(raw)} bytes; a card has at most {MAX_BYTES}")
-    return check(_plain(raw, where), where)
+    try:
+        root, problems = yaml.read(raw.decode(), where)
+    except UnicodeDecodeError as e:
+        raise ModelRefused(f"{where}: not UTF-8: {e}") from e
+    if root is None or problems:
+        raise ModelRefused("\n".join(map(str, problems)) or f"{where}: empty")
+    try:
+        return _checked(tree.plain(root), where)
+    except ValidationError as e:
+        raise ModelRefused("\n".join(map(str, explain(e, Card, root=root, base=(), file=where)))) from e
 
 
 def check(data: Any, where: str = "card.yaml") -> Card:
-    """Check a card that is already a mapping. JSON in between: strict about types, yet a list may stand for a tuple."""
+    """Check a card that is already a mapping. ModelRefused."""
     try:
-        return Card.model_validate_json(json.dumps(data, allow_nan=False))
+        return _checked(data, where)
     except ValidationError as e:
         raise ModelRefused("\n".join(f"{where}: {'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())) from e
+
+
+def _checked(data: Any, where: str) -> Card:
+    """JSON in between: strict about types, yet a list may stand for a tuple."""
+    try:
+        text = json.dumps(data, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as e:
         raise ModelRefused(f"{where}: not plain finite data: {e}") from e
-
-
-def _plain(raw: bytes, where: str) -> Any:
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(raw, Loader=_LOADER)):
-            raise ModelRefused(f"{where}: aliases are not allowed in a card; write the value out")
-        return yaml.load(raw, Loader=_LOADER)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as e:
-        raise ModelRefused(f"{where}: not YAML: {e}") from e
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return Card.model_validate_json(text)
 
 
 def _rises(values: Sequence[float], strictly: bool = False) -> bool:

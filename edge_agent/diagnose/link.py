@@ -39,6 +39,7 @@ class Diagnoser:
         self._median = trust.Median(config.smooth or card.smoothing.median)
         self._novelty = _tighter(card.thresholds.novelty, config.trust.novelty, min)
         self._confidence = _tighter(card.thresholds.confidence, config.trust.confidence, max)
+        self._raw_alarm = trust.uncalibrate(card.thresholds.alarm, card.calibration)
         self._learner = Learner(card.baseline) if card.baseline else None
         self._baseline: NDArray[np.float32] | None = None
 
@@ -133,13 +134,15 @@ class Diagnoser:
         """Smoothing, calibration, then whether it is evidence."""
         labels = tuple(raw.probabilities)
         smooth = self._median.add(seen.seq, (0.0 if raw.raw is None else raw.raw, *raw.probabilities.values()))
-        score = trust.calibrate(float(smooth[0]), self._bundle.card.calibration)
+        score = trust.calibrate(smooth[0], self._bundle.card.calibration)
         found: dict[str, Any] = {"score": score, "confidence": raw.confidence, "novelty": self._how_new(seen)}
         if labels:
-            share = smooth[1:] / max(float(smooth[1:].sum()), 1e-12)
-            best = int(share.argmax())
-            found |= {"label": labels[best], "confidence": float(share[best])}
-            found["probabilities"] = {label: float(p) for label, p in zip(labels, share, strict=True)}
+            total = max(sum(smooth[1:]), 1e-12)
+            shares = {label: p / total for label, p in zip(labels, smooth[1:], strict=True)}
+            best = max(shares, key=shares.__getitem__)
+            found |= {"label": best, "confidence": shares[best], "probabilities": shares}
+        elif raw.confidence is None and self._raw_alarm is not None:
+            found["confidence"] = self._median.agreement(self._raw_alarm)
         status, why = self._verdict(found["novelty"], found["confidence"], seen)
         return replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
 

@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 def features(windows: NDArray[np.floating], baseline: NDArray[np.floating] | None = None) -> Floats:
     """[..., C, W] (and a baseline [..., 2, C]) to [..., 2C]: mean of each channel, then standard deviation of each channel."""
     data = np.asarray(windows, dtype=np.float64)
-    mean, std = data.mean(axis=-1), data.std(axis=-1)
+    mean = np.add.reduce(data, axis=-1) / data.shape[-1]
+    centred = data - mean[..., None]
+    std = np.sqrt(np.einsum("...i,...i->...", centred, centred) / data.shape[-1])
     if baseline is not None:
         centre, scale = np.moveaxis(np.asarray(baseline, dtype=np.float64), -2, 0)
         mean, std = (mean - centre) / scale, std / scale
@@ -79,24 +81,39 @@ def calibrate(raw: float, calibration: Calibration | None) -> float:
     return raw if calibration is None else float(np.interp(raw, calibration.raw, calibration.score))
 
 
+def uncalibrate(score: float | None, calibration: Calibration | None) -> float | None:
+    """The lowest raw score that is calibrated to this score."""
+    if score is None or calibration is None:
+        return score
+    first = next((i for i, s in enumerate(calibration.score) if s >= score), len(calibration.score) - 1)
+    near = slice(max(first - 1, 0), first + 1)
+    return float(np.interp(score, calibration.score[near], calibration.raw[near]))
+
+
 class Median:
     """Running median of the last `size` windows. Windows without an answer count as passed: old answers leave in time."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: deque[tuple[int, Floats]] = deque(maxlen=size)
+        self._kept: deque[tuple[int, Sequence[float]]] = deque(maxlen=size)
 
-    def add(self, seq: int, values: Sequence[float]) -> Floats:
-        """Take the values of window `seq` [k] and return their medians [k]."""
-        self._kept.append((seq, np.array(values, dtype=np.float64)))
+    def add(self, seq: int, values: Sequence[float]) -> list[float]:
+        """Take the values of window `seq` and return the median of each."""
+        self._kept.append((seq, values))
         while self._kept[0][0] <= seq - self._size:
             self._kept.popleft()
-        return np.asarray(np.median(np.array([v for _, v in self._kept]), axis=0)) if len(self._kept) > 1 else self._kept[0][1]
+        return [_middle(sorted(column)) for column in zip(*(v for _, v in self._kept), strict=True)]
 
-    def share_beyond(self, limit: float) -> float:
-        """Share of the kept windows whose first value is at or above the limit."""
-        return sum(v[0] >= limit for _, v in self._kept) / len(self._kept) if self._kept else 0.0
+    def agreement(self, limit: float) -> float:
+        """Share of the kept windows whose first value lies on the same side of the limit as most do."""
+        beyond = sum(v[0] >= limit for _, v in self._kept)
+        return max(beyond, len(self._kept) - beyond) / len(self._kept) if self._kept else 0.0
 
     def clear(self) -> None:
         """Forget."""
         self._kept.clear()
+
+
+def _middle(ordered: list[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -1,0 +1,222 @@
+"""edge-agent models: look at, check, sign, pack, install model bundles, and go back to an earlier one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_agent.errors import ModelRefused
+
+if TYPE_CHECKING:
+    from edge_agent.diagnose.bundle import Bundle
+
+_PATH = click.Path(path_type=Path)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+trust_option = click.option(
+    "--trust",
+    type=_PATH,
+    default="/etc/edge-agent/trust",
+    envvar="EDGE_AGENT_TRUST",
+    show_default=True,
+    help="Folder of trusted public keys (NAME.pem).",
+)
+dev_option = click.option("--dev", is_flag=True, help="Take a bundle that nobody trusted has signed (tier 0 only).")
+store_option = click.option(
+    "--models",
+    type=_PATH,
+    default="/var/lib/edge-agent/models",
+    envvar="EDGE_AGENT_MODELS",
+    show_default=True,
+    help="Folder of the installed models.",
+)
+
+
+@click.group("models", short_help="List, inspect, verify, sign model bundles")
+def command() -> None:
+    """Model bundles: a folder with graph, card, golden vectors, manifest and signature. Exit 4: a bundle is refused."""
+
+
+@command.command("list")
+@store_option
+@json_option
+def list_(models: Path, as_json: bool) -> None:
+    """Which models are installed, and which version is in use."""
+    from edge_agent.lifecycle.store import listing
+
+    found = [{"name": m.name, "current": m.state.current, "previous": m.state.previous, "path": str(m.path)} for m in listing(models)]
+    _show(found, as_json, lambda rows: "\n".join(f"{r['name']:24} {r['current']:32} {len(r['previous'])} earlier" for r in rows))
+
+
+@command.command("inspect")
+@click.argument("bundle", type=_PATH)
+@trust_option
+@json_option
+def inspect(bundle: Path, trust: Path, as_json: bool) -> None:
+    """What a bundle is: roles, head, intended use, figures, origin, who signed it."""
+
+    def look() -> dict[str, Any]:
+        from edge_agent.diagnose.bundle import describe
+
+        return describe(_read(bundle, trust, dev=True))
+
+    _show(_or_refuse(look, as_json), as_json, _card)
+
+
+@command.command("verify")
+@click.argument("bundle", type=_PATH)
+@trust_option
+@dev_option
+@json_option
+def verify(bundle: Path, trust: Path, dev: bool, as_json: bool) -> None:
+    """Hashes, signature, admission, and the golden vectors in a worker on this very processor."""
+
+    def check() -> dict[str, Any]:
+        import asyncio
+
+        from edge_agent.diagnose.signature import trusted
+        from edge_agent.lifecycle.store import try_out
+
+        found = asyncio.run(try_out(bundle, keys=trusted(trust), dev=dev))
+        return {"ok": True, "model": found.id, "signed_by": found.signed_by, "tier": found.tier, "hash": found.hash}
+
+    _show(_or_refuse(check, as_json), as_json, _verdict)
+
+
+@command.command("keygen")
+@click.argument("name")
+@click.option("--into", type=_PATH, default=".", show_default=True, help="Folder for the two files.")
+@json_option
+def keygen(name: str, into: Path, as_json: bool) -> None:
+    """Make a signing key: NAME.key stays with you, NAME.pem goes into each agent's trust folder."""
+    from edge_agent.lifecycle.sign import keygen as make
+
+    secret, public, key = make(into, name)
+    _show({"key": key, "private": str(secret), "public": str(public)}, as_json, lambda r: f"{r['private']}\n{r['public']}\nkey {r['key']}")
+
+
+@command.command("sign")
+@click.argument("bundle", type=_PATH)
+@click.option("--key", type=_PATH, required=True, help="Private key of `models keygen`.")
+@json_option
+def sign(bundle: Path, key: Path, as_json: bool) -> None:
+    """Sign a bundle that is whole and admitted."""
+
+    def work() -> dict[str, Any]:
+        from edge_agent.lifecycle.sign import sign as put
+
+        return {"ok": True, "bundle": str(bundle), "key": put(bundle, key)}
+
+    _show(_or_refuse(work, as_json), as_json, lambda r: f"{r['bundle']}: signed by key {r['key']}")
+
+
+@command.command("pack")
+@click.argument("bundle", type=_PATH)
+@click.option("--into", "archive", type=_PATH, required=True, help="The file to write, like pump-1.2.0.tar.zst.")
+@json_option
+def pack(bundle: Path, archive: Path, as_json: bool) -> None:
+    """Write a bundle into one file; the same bundle gives the same bytes."""
+
+    def work() -> dict[str, Any]:
+        from edge_agent.lifecycle.pack import pack as put
+
+        put(bundle, archive)
+        return {"ok": True, "archive": str(archive), "bytes": archive.stat().st_size}
+
+    _show(_or_refuse(work, as_json), as_json, lambda r: f"{r['archive']}: {r['bytes']} bytes")
+
+
+@command.command("install")
+@click.argument("source", type=_PATH)
+@store_option
+@trust_option
+@dev_option
+@json_option
+def install(source: Path, models: Path, trust: Path, dev: bool, as_json: bool) -> None:
+    """Verify a packed bundle or a folder, try it on this processor, and put it into use. The agent takes it at its next reload."""
+
+    def work() -> dict[str, Any]:
+        from edge_agent.diagnose.signature import trusted
+        from edge_agent.lifecycle.store import install as put
+
+        found = put(source, models, keys=trusted(trust), dev=dev)
+        return {"ok": True, "model": found.id, "signed_by": found.signed_by, "tier": found.tier, "hash": found.hash}
+
+    _show(_or_refuse(work, as_json), as_json, _verdict)
+
+
+@command.command("rollback")
+@click.argument("name")
+@store_option
+@json_option
+def rollback(name: str, models: Path, as_json: bool) -> None:
+    """Put the version before the current one into use again."""
+    from edge_agent.lifecycle.store import rollback as back
+
+    old, new = back(name, models)
+    _show({"name": name, "from": old, "to": new}, as_json, lambda r: f"{r['name']}: {r['from']} -> {r['to']}")
+
+
+@command.command("bench")
+@click.argument("bundle", type=_PATH)
+@click.option("--runs", type=click.IntRange(10, 1_000_000), default=500, show_default=True)
+@trust_option
+@json_option
+def bench(bundle: Path, runs: int, trust: Path, as_json: bool) -> None:
+    """How long one window takes on this processor: the bundle's model, and its FP32 twin if there is one."""
+
+    def work() -> dict[str, Any]:
+        from edge_agent.lifecycle.bench import compare
+
+        return compare(_read(bundle, trust, dev=True), runs)
+
+    _show(_or_refuse(work, as_json), as_json, _times)
+
+
+def _read(bundle: Path, trust: Path, *, dev: bool) -> Bundle:
+    from edge_agent.diagnose.bundle import read
+    from edge_agent.diagnose.signature import trusted
+
+    return read(bundle, keys=trusted(trust), dev=dev)
+
+
+def _or_refuse(work: Callable[[], dict[str, Any]], as_json: bool) -> dict[str, Any]:
+    try:
+        return work()
+    except ModelRefused as refusal:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "refused": str(refusal)}, indent=2))
+        raise
+
+
+def _show(reply: Any, as_json: bool, text: Callable[[Any], str]) -> None:
+    click.echo(json.dumps(reply, indent=2) if as_json else text(reply))
+
+
+def _verdict(reply: dict[str, Any]) -> str:
+    signer = f"signed by {reply['signed_by']}" if reply["signed_by"] else "not signed by anybody trusted"
+    return f"{reply['model']}: good; {signer}; for loops up to tier {reply['tier']}"
+
+
+def _card(reply: dict[str, Any]) -> str:
+    lines = [f"{reply['model']}  ({reply['head']}, tier {reply['tier']}, signed by {reply['signed_by'] or 'nobody trusted'})"]
+    lines += [f"  use       {reply['intended']['use']}", f"  not for   {reply['intended']['not_for'] or '-'}"]
+    lines += [f"  window    {reply['rows']} rows, {reply['every_s'] or '-'} s apart"]
+    lines += [f"  role      {r['role']} [{r['unit'] or '-'}] {r['range'] or ''}".rstrip() for r in reply["roles"]]
+    for which in ("fp32", "int8"):
+        figures = ", ".join(f"{name} {value:g}" for name, value in reply["metrics"][which].items())
+        lines += [f"  {which:9} {figures}"] if figures else []
+    return "\n".join(
+        [*lines, f"  data      {reply['provenance']['data']} ({reply['provenance']['data_licence']})", f"  hash      {reply['hash']}"]
+    )
+
+
+def _times(reply: dict[str, Any]) -> str:
+    lines = [f"{name:6} p50 {t['p50_us']:8.1f} us   p99 {t['p99_us']:8.1f} us" for name, t in reply.items() if isinstance(t, dict)]
+    if "faster" in reply:
+        lines.append(f"faster here: {reply['faster']} (fp32 / model = {reply['fp32_over_model']})")
+    return "\n".join(lines)
