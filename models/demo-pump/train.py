@@ -1,6 +1,6 @@
 """How is the demo pump's bundle made? Simulate, train, quantize, measure, write. One command, the same figures each time.
 
-    python models/demo-pump/train.py            needs the extra `train`; about two minutes on one core
+    python models/demo-pump/train.py            needs the extra `train`; about a minute on one core
 
 The plant of edge_agent/demo runs headless; the windows are what an agent would see of it: values with noise, published now and then,
 held on a grid. Runs are split by seed: no window of a training run, nor a neighbour of one, is ever in the test set.
@@ -15,6 +15,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -144,11 +145,17 @@ def fit(windows: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[dict[s
     mean = windows.mean(axis=(0, 2), keepdims=True)
     scale = windows.std(axis=(0, 2), keepdims=True)
     x, y = torch.from_numpy((windows - mean) / scale), torch.from_numpy(labels)
-    share = torch.bincount(y, minlength=len(LABELS)).float()
     net = nn.Sequential(
-        nn.Conv1d(len(SIGNALS), 16, 3), nn.ReLU(), nn.Conv1d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (ROWS - 4), 32), nn.ReLU(), nn.Linear(32, len(LABELS))
+        nn.Conv1d(len(SIGNALS), 16, 3),
+        nn.ReLU(),
+        nn.Conv1d(16, 16, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * (ROWS - 4), 32),
+        nn.ReLU(),
+        nn.Linear(32, len(LABELS)),
     )
-    loss = nn.CrossEntropyLoss(weight=(share.sum() / share / len(LABELS)).clamp(max=4.0), label_smoothing=0.02)
+    loss = nn.CrossEntropyLoss(label_smoothing=0.01)
     epochs, size = 30, 256
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -237,7 +244,7 @@ def measure(path: Path, runs: list[Run], windows: NDArray[np.float32], labels: N
 
 def broken_sensors(envelope: dict[str, Any], windows: NDArray[np.float32], limit: float) -> dict[str, float]:
     """Share of windows that the novelty gate holds back: untouched ones, and ones with a broken sensor."""
-    familiar = trust.Familiarity(Envelope.model_validate_json(__import__("json").dumps(envelope)))
+    familiar = trust.Familiarity(Envelope.model_validate_json(json.dumps(envelope)))
     some = windows[:: max(1, len(windows) // 500)]
 
     def held(change: Any) -> float:
