@@ -11,11 +11,11 @@ import numpy as np
 from edge_agent.demo.faults import Faults
 from edge_agent.demo.physics import PER_L_MIN, State
 
-Status = Literal["good", "uncertain", "bad", "silent"]
+Status = Literal["good", "bad"]
 
 
 class Reported(NamedTuple):
-    """What an instrument reports. `age_s` is how old its own time stamp makes it; "silent" reports nothing at all."""
+    """What an instrument reports. `age_s` is how old its own time stamp makes it."""
 
     value: float
     status: Status

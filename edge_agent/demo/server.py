@@ -56,7 +56,7 @@ NODES = (
     Shown(name="TrimActive", type=ua.VariantType.Boolean),
 )
 
-_STATUS = {"good": ua.StatusCodes.Good, "uncertain": ua.StatusCodes.UncertainSensorNotAccurate, "bad": ua.StatusCodes.BadSensorFailure}
+_STATUS = {"good": ua.StatusCodes.Good, "bad": ua.StatusCodes.BadSensorFailure}
 _VERDICT: dict[Verdict, Any] = {
     "good": ua.StatusCodes.Good,
     "out of range": ua.StatusCodes.BadOutOfRange,
@@ -103,9 +103,7 @@ class PlantServer:
     async def publish(self, wall_ns: int) -> None:
         """Write what the plant says at this wall time (source time of what is fresh) into the nodes."""
         for node in NODES:
-            value = self._value(node, wall_ns)
-            if value is not None:
-                await self._server.write_attribute_value(self._ids[node.name], value)
+            await self._server.write_attribute_value(self._ids[node.name], self._value(node, wall_ns))
 
     def _value(self, node: Shown, wall_ns: int) -> Any:
         if node.signal:
@@ -177,8 +175,6 @@ class _Writes(AttributeService):  # type: ignore[misc]
 
 
 def _sensor(reported: Reported, kind: Any, wall_ns: int) -> Any:
-    if reported.status == "silent":
-        return None
     status = ua.StatusCode(_STATUS[reported.status])
     stamp = _moment(wall_ns - int(reported.age_s * 1e9))
     return ua.DataValue(ua.Variant(reported.value, kind), status, stamp)
