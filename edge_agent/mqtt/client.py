@@ -6,6 +6,7 @@ import contextlib
 import math
 import socket
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edge_agent.mqtt.settings import Broker
@@ -56,6 +57,9 @@ def connect(client: Client, broker: Broker, version: Version) -> None:
 
 def _tls(broker: Broker) -> ssl.SSLContext:
     """Made anew for each connection, so that renewed certificates are used without a restart."""
+    for file in (broker.tls.ca, broker.tls.certificate, broker.tls.key):
+        if file is not None:
+            Path(file).open("rb").close()  # ssl's own error does not name the file
     context = ssl.create_default_context(cafile=broker.tls.ca)
     if broker.tls.certificate is not None:
         context.load_cert_chain(broker.tls.certificate, broker.tls.key)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from connectors.mqtt import Config, Connector, Tag
+from edge_agent.clock import SystemClock
+from edge_agent.contracts import Setup
 from edge_agent.messages import Gap, LinkState, Sample
 
 USER, PASSWORD = "agent", "agent-pass"
@@ -225,6 +229,46 @@ class Heard:
         return self.links[-1].state if self.links else ""
 
 
+@dataclass
+class Running:
+    """A connector that runs, and what it said."""
+
+    connector: Connector
+    heard: Heard
+
+    async def until(self, true: Callable[[], bool], seconds: float = 15.0) -> None:
+        """Fail, with what was heard, unless this becomes true."""
+        came = await asyncio.to_thread(self.heard.until, true, seconds)
+        assert came, f"{self.connector.status()} {self.heard.links} {self.heard.all[-5:]}"
+
+    async def up(self) -> None:
+        """Wait until every topic is granted or refused."""
+        await self.until(lambda: self.heard.state == "up")
+        await self.status(lambda status: all(tag["state"] not in ("asked", "not asked") for tag in status["tags"].values()))
+
+    async def status(self, true: Callable[[Any], bool], seconds: float = 20.0) -> Any:
+        """The status, once this is true of it."""
+        async with asyncio.timeout(seconds):
+            while not true(status := self.connector.status()):  # noqa: ASYNC110 a status is looked at, it tells nobody
+                await asyncio.sleep(0.02)
+        return status
+
+
+@asynccontextmanager
+async def running(url: str, tags: dict[str, dict[str, Any]], state: Path, hold: bool = False, **config: Any) -> AsyncIterator[Running]:
+    """A connector with these tags, until the end of the block."""
+    backoff = {"first": "100 ms", "longest": "500 ms"}
+    made = {name: Tag.model_validate({"from": "bus", **tag}) for name, tag in tags.items()}
+    setup = Setup(name="bus", clock=SystemClock(), state=state, agent="test")
+    connector = Connector(Config.model_validate({"type": "mqtt", "url": url, "backoff": backoff, **config}), made, setup)
+    run = Running(connector, Heard(hold=hold))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(connector.run(run.heard))
+        yield run
+        task.cancel()
+
+
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def run() -> Callable[..., AbstractAsyncContextManager[Running]]:
+    """Start a connector: run(url, tags, state, **config)."""
+    return running
