@@ -1,18 +1,28 @@
-"""How do a configuration's sections become the parts that need no plant: tag rules, views, policies, readers of models?"""
+"""The only builder: how does each section of a configuration become a part?"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-from edge_agent import plugin
+from edge_agent import places, plugin
+from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
 from edge_agent.config.model import Cycle, Loop, Perceive, Tag
-from edge_agent.contracts import Policy
+from edge_agent.contracts import Connector, Policy, Runtime, Setup, Writable
 from edge_agent.decide import expressions
 from edge_agent.decide.expressions import Expression
 from edge_agent.decide.vocabulary import vocabulary
+from edge_agent.diagnose import bundle as bundles
+from edge_agent.diagnose import signature
+from edge_agent.diagnose.bundle import Bundle
+from edge_agent.diagnose.link import Diagnoser
+from edge_agent.diagnose.runtime import Opener
+from edge_agent.errors import ConfigError, ModelRefused, Problem
+from edge_agent.execute.terms import ModelTerms
 from edge_agent.messages import Reading
 from edge_agent.perceive import units
 from edge_agent.perceive.channel import Channel
@@ -23,6 +33,12 @@ from edge_agent.perceive.rows import Cutter, Cycles, Follow, Grid, Wave
 _NS = 1_000_000_000
 _SETTLE_MOST_S = 0.5
 Readings = Callable[[], Mapping[str, Reading]]
+
+
+class LoadingRuntime(Runtime, Protocol):
+    """A runtime that shows the bundle it admitted."""
+
+    def opened(self, bundle: Path) -> Bundle: ...
 
 
 def tag_rules(configuration: Configuration, loops: Mapping[str, Loop]) -> dict[str, TagRules]:
@@ -136,3 +152,103 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
+
+
+# ---------------------------------------------------------------- what needs a model or a plant
+
+
+def opener(configuration: Configuration) -> Opener:
+    """Reads and admits the bundles that this configuration believes."""
+    models = configuration.file.models
+    folder = (home(configuration) / models.trust) if models.trust else None
+    return partial(bundles.read, keys=signature.trusted(folder), dev=models.unsigned)
+
+
+def home(configuration: Configuration) -> Path:
+    """The folder that relative paths of the configuration start from."""
+    return configuration.path.parent if configuration.path else Path()
+
+
+def bundle_path(configuration: Configuration, loop: str) -> Path:
+    """The folder of a loop's bundle. ModelRefused if there is none."""
+    name = configuration.file.loops[loop].diagnose.model
+    found = places.bundle(name, configuration.path or Path("configuration.yaml"))
+    if found is None:
+        raise ModelRefused(
+            f"{configuration.at('loops', loop, 'diagnose', 'model')}: no bundle {name!r}; `edge-agent models list` shows them"
+        )
+    return found
+
+
+async def diagnoser(configuration: Configuration, name: str, runtime: LoadingRuntime) -> tuple[Diagnoser, Bundle]:
+    """A loop's model, loaded. ModelRefused."""
+    path, loop = bundle_path(configuration, name), configuration.file.loops[name]
+    await runtime.load(path)
+    bundle = runtime.opened(path)
+    made = Diagnoser(
+        name, bundle, bundle.head(), runtime, loop.diagnose, tags=loop.perceive.tags, scale=_scales(configuration, loop, bundle, name)
+    )
+    return made, bundle
+
+
+def _scales(configuration: Configuration, loop: Loop, bundle: Bundle, name: str) -> dict[str, tuple[float, float]]:
+    """From each tag's unit to its role's. ModelRefused if one cannot become the other."""
+    scales: dict[str, tuple[float, float]] = {}
+    for i, role in enumerate(bundle.card.roles):
+        tag = loop.diagnose.roles.get(role.role) or (loop.perceive.tags[i] if i < len(loop.perceive.tags) else None)
+        unit = configuration.tags[tag].unit if tag else None
+        if tag is None or unit is None or role.unit is None:
+            continue
+        try:
+            scales[tag] = units.factor(unit, role.unit)
+        except ValueError as e:
+            raise ModelRefused(
+                f"{configuration.at('loops', name, 'perceive', 'tags')}: {tag} for role {role.role} of {bundle.id}: {e}"
+            ) from e
+    return scales
+
+
+def terms(configuration: Configuration, name: str, bundle: Bundle, armed_version: tuple[int, ...]) -> ModelTerms:
+    """What the gate may believe of a loop's model: the card's thresholds, tightened by the configuration's."""
+    thresholds, trust = bundle.card.thresholds, configuration.file.loops[name].diagnose.trust
+    confidence = [t for t in (thresholds.confidence, trust.confidence) if t is not None]
+    novelty = [t for t in (thresholds.novelty, trust.novelty) if t is not None]
+    return ModelTerms(
+        name=bundle.id,
+        hash=bundle.model_hash,
+        verified=bundle.signed_by is not None,
+        tier=bundle.tier,
+        version=version(bundle),
+        floor=armed_version,
+        score=(None, None) if bundle.card.head["type"] == "regress" else (0.0, 1.0),
+        min_confidence=max(confidence, default=None),
+        max_novelty=min(novelty, default=None),
+    )
+
+
+def version(bundle: Bundle) -> tuple[int, ...]:
+    """The numbers of a version, for comparing: "1.2.0-rc1" is (1, 2, 0, 1)."""
+    return tuple(map(int, re.findall(r"\d+", bundle.card.version)))
+
+
+def connector(configuration: Configuration, name: str, *, clock: Clock, state: Path) -> Connector:
+    """A connector, not connected."""
+    config = configuration.connectors[name]
+    tags = {tag: spec for tag, spec in configuration.tags.items() if spec.from_ == name}
+    setup = Setup(name=name, clock=clock, state=state / "connectors" / name, agent=configuration.file.agent.name, home=home(configuration))
+    made: Connector = plugin.load("connector", config.type).Connector(config, tags, setup)  # type: ignore[attr-defined]
+    return made
+
+
+def ports(configuration: Configuration, name: str, connectors: Mapping[str, Connector]) -> dict[str, Writable]:
+    """The way to every tag that a loop writes, its heartbeats included. ConfigError if one leads nowhere."""
+    writes = configuration.file.loops[name].execute
+    wanted = set(writes) | {write.lease.tag for write in writes.values() if write.lease}
+    found: dict[str, Writable] = {}
+    for tag in sorted(wanted):
+        port = connectors[configuration.tags[tag].from_]
+        if not hasattr(port, "write"):
+            where = configuration.at("tags", tag, "from")
+            raise ConfigError([Problem(where, 0, 0, "", f"{tag}: this connector cannot write; take the tag from one that can")])
+        found[tag] = cast(Writable, port)
+    return found

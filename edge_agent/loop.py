@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +13,12 @@ from edge_agent.windows import Windows
 
 class Diagnose(Protocol):
     async def diagnose(self, window: Window) -> Diagnosis: ...
-    def reset(self) -> None: ...
+    def restore_baseline(self, saved: Sequence[Sequence[float]]) -> None: ...
+    def relearn(self) -> None: ...
 
 
 class Decide(Protocol):
     def decide(self, situation: Situation) -> Decision: ...
-    def reset(self) -> None: ...
 
 
 class Execute(Protocol):
@@ -32,6 +32,7 @@ class Execute(Protocol):
 
 class Feedback(Protocol):
     async def record(self, window: Window, diagnosis: Diagnosis, decision: Decision, outcomes: tuple[Outcome, ...]) -> None: ...
+    def late(self, outcomes: Sequence[Outcome]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +64,11 @@ class Loop:
     feedback: Feedback
     watch: Callable[[Turn], None]
 
-    async def step(self, wait_s: float) -> None:
-        """Turn once if a window comes within `wait_s`; look after what is under way in any case."""
-        window = await self.perceive.next(wait_s)
+    async def step(self, window: Window | None) -> None:
+        """Turn once if there is a window; look after what is under way in any case."""
         if window is not None:
             await self.turn(window)
-        await self.execute.tick()
+        self.feedback.late(await self.execute.tick())
 
     async def turn(self, window: Window) -> Turn:
         """From a window to outcomes on record."""

@@ -7,7 +7,8 @@ cut off in mid-frame (mains off) is good up to there.
     ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian
     ["tick", mono]   ["link", connector, state, mono]   ["alive", connector, mono]
     ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON]
-    ["reset", loop]                                     the loop forgot its dwell, smoothing and state
+    ["baseline", loop, [[centre], [scale]]]             what the loop had learnt before the recording began
+    ["relearn", loop]                                   it was told to learn that anew
 """
 
 from __future__ import annotations
@@ -87,6 +88,10 @@ class Recorder:
             self.frames += 1
         except queue.Full:
             self.failed = f"{self.path}: the disk cannot keep up; the recording ends here"
+
+    def status(self) -> dict[str, Any]:
+        """For `edge-agent status`."""
+        return {"path": str(self.path), "frames": self.frames, "failed": self.failed}
 
     def close(self) -> None:
         """Write what waits and close the file."""

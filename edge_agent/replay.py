@@ -44,11 +44,13 @@ class Replay:
     is diagnosed when it is cut, with what was applied last in the recording.
     """
 
-    def __init__(self, perceiver: Perceiver, middles: Mapping[str, Middle], *, exact: bool) -> None:
+    def __init__(self, perceiver: Perceiver, middles: Mapping[str, Middle], *, exact: bool, config_hash: str = "") -> None:
         self._perceiver = perceiver
         self._middles = middles
         self._exact = exact
-        self._waiting: dict[str, OrderedDict[int, Window]] = {name: OrderedDict() for name in middles}
+        self._waiting: dict[str, OrderedDict[int, Window]] = {}
+        self.config_hash = config_hash
+        self.mono_ns = 0  # where in the recording we are
         self._applied: dict[str, tuple[dict[str, Any], bool]] = {}
         self.missing = 0  # turns of windows that this configuration did not cut
 
@@ -68,22 +70,24 @@ class Replay:
     def _perceive(self, frame: Frame) -> list[Window]:
         kind, *rest = frame
         if kind == "samples":
-            return self._perceiver.take(samples_of(frame))
+            batch = samples_of(frame)
+            self.mono_ns = batch[-1].mono_ns if batch else self.mono_ns
+            return self._perceiver.take(batch)
         if kind == "tick":
-            return self._perceiver.tick(rest[0])
+            self.mono_ns = rest[0]
+            return self._perceiver.tick(self.mono_ns)
         if kind == "link":
             self._perceiver.link(LinkState(connector=rest[0], state=rest[1], reason="", mono_ns=rest[2]))
         elif kind == "alive":
             self._perceiver.alive(rest[0], rest[1])
-        elif kind == "reset" and rest[0] in self._middles:
-            self._middles[rest[0]].diagnose.reset()
-            self._middles[rest[0]].decide.reset()
+        elif kind == "baseline" and rest[0] in self._middles:
+            self._middles[rest[0]].diagnose.restore_baseline(rest[1])
+        elif kind == "relearn" and rest[0] in self._middles:
+            self._middles[rest[0]].diagnose.relearn()
         return []
 
     def _keep(self, window: Window) -> None:
-        waiting = self._waiting.get(window.loop)
-        if waiting is None:
-            return
+        waiting = self._waiting.setdefault(window.loop, OrderedDict())
         waiting[window.seq] = window
         if len(waiting) > _WAITING:
             waiting.popitem(last=False)
@@ -93,7 +97,7 @@ class Replay:
         self._applied[loop] = (applied, armed)
         if not self._exact or loop not in self._middles:
             return
-        window = self._waiting[loop].pop(seq, None)
+        window = self._waiting.get(loop, OrderedDict()).pop(seq, None)
         if window is None:
             self.missing += 1
             return

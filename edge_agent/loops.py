@@ -1,0 +1,98 @@
+"""One running loop of the live agent: its turns, what they cost, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edge_agent.clock import Clock
+from edge_agent.health import Health
+from edge_agent.loop import Loop, Turn
+
+_log = logging.getLogger(__name__)
+
+_ROUND_S = 0.25  # how often a loop looks after what is under way, whether windows come or not
+_STUCK_S = 15.0
+_SHED_S = 30.0
+
+
+class Sheds(Protocol):
+    """An executor that can take back what it did."""
+
+    async def shed(self, reason: str, timeout_s: float) -> bool: ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came of a loop's turns."""
+
+    turns: int = 0
+    errors: int = 0
+    writes: int = 0
+    refusals: int = 0
+    last_error: str = ""
+    turn_s: float = 0.0  # cut of the newest window to the end of its turn
+    last: Turn | None = None
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs a loop until it is told to end; then it sheds, so that nothing of ours stays on the plant."""
+
+    loop: Loop
+    clock: Clock
+    health: Health
+    executor: Sheds
+    after_round: Callable[[], Awaitable[None]]
+    counts: Counts = field(default_factory=Counts)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a turn and a person's wish do not overlap
+    _ending: str = ""
+
+    def end(self, reason: str) -> None:
+        """Ask it to shed and end."""
+        self._ending = self._ending or reason
+
+    async def run(self) -> None:
+        """Turn after turn. An error in a turn is counted and logged once a kind; the gate has seen to it that nothing left."""
+        name = f"loop {self.loop.name}"
+        self.health.expect(name, _STUCK_S)
+        try:
+            while not self._ending:
+                await self._round()
+                self.health.progress(name)
+            self.health.expect(name, _SHED_S + _STUCK_S)
+            if not await self.executor.shed(self._ending, timeout_s=_SHED_S):
+                _log.error("%s: its trim could not be taken back within %g s; the PLC takes it back as the lease ends", name, _SHED_S)
+        finally:
+            self.health.forget(name)
+            self.ended.set()
+
+    async def _round(self) -> None:
+        try:
+            window = await self.loop.perceive.next(_ROUND_S)
+            async with self.lock:
+                await self.loop.step(window)
+                await self.after_round()
+        except Exception as e:  # noqa: BLE001 (one turn of a loop: counted, logged; the others and the next turn go on)
+            self._failed(e)
+            await self.clock.sleep(_ROUND_S)
+
+    def _failed(self, error: Exception) -> None:
+        self.counts.errors += 1
+        said = f"{type(error).__name__}: {error}"
+        if said != self.counts.last_error:
+            _log.error("loop %s: a turn failed: %s", self.loop.name, said, exc_info=error)
+        self.counts.last_error = said
+
+    def watch(self, turn: Turn) -> None:
+        """Take note of a turn."""
+        counts = self.counts
+        counts.turns += 1
+        counts.last = turn
+        counts.turn_s = (self.clock.mono_ns() - turn.window.mono_ns) / 1e9
+        counts.writes += sum(outcome.intent is not None for outcome in turn.outcomes)
+        counts.refusals += sum(outcome.intent is None for outcome in turn.outcomes)

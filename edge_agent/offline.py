@@ -1,0 +1,34 @@
+"""What does a replay need of a configuration? The perceiver and the thinking links, built as live, without plant, ledger or worker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from edge_agent import app
+from edge_agent.config.load import Configuration
+from edge_agent.decide.link import Decider
+from edge_agent.diagnose.runtime import InProcessRuntime
+from edge_agent.messages import Reading
+from edge_agent.perceive.intake import Intake
+from edge_agent.perceive.link import Perceiver
+from edge_agent.replay import Middle, Replay
+
+
+async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exact: bool) -> tuple[Replay, Callable[[], Awaitable[None]]]:
+    """A replay of a recording with this head, and what closes it. ModelRefused."""
+    rules = app.tag_rules(configuration, configuration.file.loops)
+    perceiver = Perceiver(Intake(rules, wall_ns=head["wall_ns"], mono_ns=head["mono_ns"]))
+    runtime = InProcessRuntime(app.opener(configuration))
+    middles: dict[str, Middle] = {}
+    replay = Replay(perceiver, middles, exact=exact, config_hash=configuration.hash)
+    for name in configuration.file.loops:
+        diagnoser, _ = await app.diagnoser(configuration, name, runtime)
+        middles[name] = Middle(diagnoser, Decider(app.policy(configuration, name), name))
+        perceiver.add(app.view(configuration, name, partial(_readings, perceiver, replay, name)))
+    return replay, runtime.close
+
+
+def _readings(perceiver: Perceiver, replay: Replay, loop: str) -> Mapping[str, Reading]:
+    return perceiver.live(perceiver.views[loop], replay.mono_ns)

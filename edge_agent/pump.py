@@ -1,0 +1,101 @@
+"""What happens to everything that arrives: recorded, perceived, put into the ledger where the tag says so, acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edge_agent import recording
+from edge_agent.clock import Clock
+from edge_agent.feedback.ledger import Ledger, Line
+from edge_agent.inbox import Event, Inbox, Samples
+from edge_agent.messages import Gap, LinkState, Sample, Window
+from edge_agent.perceive.link import Perceiver
+from edge_agent.recording import Frame
+
+TICK_S = 0.05  # how often rows are cut although nothing came; also the control process's round
+
+
+class Pump:
+    """Moves events from the inbox to the perceiver, and windows to their loops."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        perceiver: Perceiver,
+        ledger: Ledger,
+        clock: Clock,
+        put: Callable[[Window], None],
+        record: Callable[[Frame], None],
+        round_done: Callable[[], None],
+    ) -> None:
+        self._inbox, self._perceiver, self._ledger, self._clock = inbox, perceiver, ledger, clock
+        self._put, self._record, self._round_done = put, record, round_done
+        self.recorded_tags: frozenset[str] = frozenset()
+        self.not_recorded = 0  # samples whose record was refused; their sender was not told that we have them
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        ticked_ns = 0
+        while True:
+            await self._inbox.wait(TICK_S)
+            for event in self._inbox.drain():
+                self._take(event)
+            now_ns = self._clock.mono_ns()
+            if now_ns - ticked_ns >= TICK_S * 0.9e9:
+                ticked_ns = now_ns
+                self._record(["tick", now_ns])
+                self._hand_on(self._perceiver.tick(now_ns))
+                self._round_done()
+            await asyncio.sleep(0)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Samples):
+            self._record(recording.samples_frame(event.batch))
+            self._hand_on(self._perceiver.take(event.batch))
+            self._keep(event)
+        elif isinstance(event, LinkState):
+            self._record(recording.link_frame(event))
+            self._perceiver.link(event)
+            self._ledger.append_many([Line("agent", _link(event))])
+        elif isinstance(event, Gap):
+            self._ledger.append_many([Line("gap", _gap(event))])
+        else:
+            self._record(["alive", event.connector, event.mono_ns])
+            self._perceiver.alive(event.connector, event.mono_ns)
+
+    def _hand_on(self, windows: Sequence[Window]) -> None:
+        for window in windows:
+            self._put(window)
+
+    def _keep(self, event: Samples) -> None:
+        """Acknowledge after commit: samples of recorded tags first go to disk."""
+        lines = [Line("sample", _sample(s)) for s in event.batch if s.tag in self.recorded_tags] if self.recorded_tags else []
+        if not lines:
+            if event.committed:
+                event.committed()
+        elif not self._ledger.append_many(lines, event.committed):
+            self.not_recorded += len(lines)
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    value = sample.value if isinstance(sample.value, float | int | bool | str | None) else sample.value.tolist()
+    finite = not isinstance(value, float) or value - value == 0
+    return {"tag": sample.tag, "value": value if finite else str(value), "quality": sample.quality, "source_ns": sample.source_ns}
+
+
+def _link(state: LinkState) -> dict[str, Any]:
+    return {"event": "link", "connector": state.connector, "state": state.state, "reason": state.reason}
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "connector": gap.connector,
+        "tag": gap.tag,
+        "start_ns": gap.start_ns,
+        "end_ns": gap.end_ns,
+        "reason": gap.reason,
+        "lost": gap.lost,
+    }
