@@ -39,10 +39,9 @@ def _numpy(value: Any) -> Value | None:
 
 def number(value: Any) -> float | None:
     """As a number; True is 1."""
-    if type(value) is Reading and not value.quality & _NO_EVIDENCE:
-        value = value.value
-    if type(value) is float:  # the usual case, five times faster
-        return value if value - value == 0.0 else None
+    bare = value.value if type(value) is Reading and not value.quality & _NO_EVIDENCE else value
+    if type(bare) is float:  # the usual case, five times faster
+        return bare if bare - bare == 0.0 else None
     found = plain(value)
     return None if found is None or isinstance(found, str) else float(found)
 

@@ -23,6 +23,8 @@ _HINTS = (  # longest first
     ("&&", "write 'and'"),
     ("||", "write 'or'"),
     ("<>", "write '!='"),
+    ("<<", "one '<' is enough"),
+    (">>", "one '>' is enough"),
     ("=", "write '==' to compare"),
     ("&", "write 'and'"),
     ("|", "write 'or'"),
@@ -39,6 +41,7 @@ _HINTS = (  # longest first
 )
 _KEYWORDS = frozenset({"and", "or", "not", "in", "if", "else"})
 _SHOUTED = {word.upper(): word for word in _KEYWORDS} | {"AND": "and", "OR": "or", "NOT": "not"}
+_DOUBLED = frozenset({"**", "//", "<>", "<<", ">>"})  # every operator that Python would read from two of our signs
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 TokenKind = Literal["number", "name", "text", "sign"]
@@ -71,7 +74,7 @@ def _split(text: str) -> list[Token]:
     while at < len(text):
         hint = next((cure for sign, cure in _HINTS if text.startswith(sign, at)), None)
         match = _TOKEN.match(text, at)
-        if match is None or (match.lastgroup == "sign" and match[0] + text[match.end() : match.end() + 1] in ("**", "//", "<>")):
+        if match is None or (match.lastgroup == "sign" and match[0] + text[match.end() : match.end() + 1] in _DOUBLED):
             raise ExpressionError(text, at + 1, f"{text[at]!r} is not understood" + (f"; {hint}" if hint else ""))
         if match.lastgroup != "space":
             kind: TokenKind = match.lastgroup  # type: ignore[assignment]  # the group's name

@@ -64,10 +64,9 @@ class Reader:
         line = "(" + "".join(" " if c.isspace() else c for c in self.text) + ")"
         try:
             root = ast.parse(line, mode="eval").body
-        except SyntaxError as error:
-            raise self._error(error.offset - 1 if error.offset else 0, "an operator, a value or a bracket is missing or too many") from None
-        except (MemoryError, RecursionError):
-            raise self._error(0, "nested too deeply") from None
+        except (SyntaxError, MemoryError, RecursionError) as error:  # the last two: too deep for the parser
+            column = (getattr(error, "offset", None) or 0) - 1
+            raise self._error(column, "an operator, a value or a bracket is missing or too many") from None
         node = self._read(root, 0)
         return node if want == "any" else self._as(node, want, root)
 
@@ -143,9 +142,7 @@ class Reader:
 
     def _pair(self, left: ast.expr, sign: ast.cmpop, right: ast.expr, depth: int) -> Node:
         one, other = self._read(left, depth), self._read(right, depth)
-        if type(sign) not in _COMPARISONS:
-            raise self._error(right, "write '==' to compare")
-        written = _COMPARISONS[type(sign)]
+        written = _COMPARISONS[type(sign)]  # the lexer lets no `is` through
         kind = other.kind if one.kind == "any" else one.kind
         if written not in ("==", "!="):
             if "text" in (one.kind, other.kind) or "truth" in (one.kind, other.kind):
@@ -227,7 +224,7 @@ class Reader:
         if isinstance(at, int):
             return ExpressionError(self.text, min(max(at, 1), len(self.text)), what)
         line = "(" + self.text
-        return ExpressionError(self.text, len(line.encode()[: at.col_offset].decode(errors="replace")), what)
+        return ExpressionError(self.text, max(1, len(line.encode()[: at.col_offset].decode(errors="replace"))), what)
 
     _FORMS: Mapping[type[ast.expr], Callable[..., Node]] = {
         ast.Constant: _constant,

@@ -45,9 +45,7 @@ class Config(Model):
     filter: Duration = Field(default=0.0, description="time constant that smooths the rise")
     action: Literal["reverse", "direct"] = Field(default="reverse", description="direct: the output rises with the measured value")
     limits: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(description="lowest and highest output")
-    dead_band: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="smaller moves of the output are not worth a write; at least half the tag's `step`"
-    )
+    dead_band: Annotated[float, Field(ge=0)] = Field(default=0.0, description="smaller moves are no write; at least half the tag's `step`")
     longest: Duration = Field(default=10.0, description="a longer step between two windows is a gap: hold")
 
     @model_validator(mode="after")
