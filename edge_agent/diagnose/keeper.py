@@ -101,19 +101,22 @@ class Keeper:
     async def run(self, graph: Graph, feeds: Mapping[str, NDArray[np.float32]], batch: int, timeout_s: float) -> Arrays:
         """TimeoutError when late, RuntimeError when it failed."""
         self._refuse_aside(graph)
-        if self._lock.locked() or not graph.loaded or not self._up.is_set():
-            deadline = self._loop.time() + timeout_s
-            await self._my_turn(graph, timeout_s)
-            timeout_s = max(deadline - self._loop.time(), 0.001)
-        else:
-            await self._lock.acquire()  # free: does not yield
-        for name, array in feeds.items():
-            graph.inputs[name][:batch] = array
-        self._number += 1
+        deadline = self._loop.time() + timeout_s
+        while True:
+            if self._lock.locked() or not graph.loaded or not self._up.is_set():
+                await self._my_turn(graph, deadline - self._loop.time())
+            else:
+                await self._lock.acquire()  # free: does not yield
+            for name, array in feeds.items():
+                graph.inputs[name][:batch] = array
+            self._number += 1
+            if self._send((RUN, graph.slot, self._number, batch)):
+                break
+            self._up.clear()  # it had died idle and never saw the request: `ended` starts another, which gets it
+            self._lock.release()
         answer: asyncio.Future[Arrays] = self._loop.create_future()
-        timer = self._loop.call_later(timeout_s, self._is_late, timeout_s)
+        timer = self._loop.call_at(deadline, self._is_late, timeout_s)
         self._turn = _Turn(self._number, graph, batch, answer, timer)
-        self._send((RUN, graph.slot, self._number, batch))
         return await answer
 
     async def close(self) -> None:
@@ -212,12 +215,14 @@ class Keeper:
             self._timer.cancel()
             self._timer = None
 
-    def _send(self, header: tuple[int, int, int, int], descriptors: tuple[int, ...] = ()) -> None:
+    def _send(self, header: tuple[int, int, int, int], descriptors: tuple[int, ...] = ()) -> bool:
+        """False if the worker is dead: `ended` follows, and says so to whoever waits."""
         try:
             if self._process:
                 self._process.send(header, descriptors)
         except OSError:
-            return  # it is dead: `ended` follows and says so to whoever waits
+            return False
+        return self._process is not None
 
     # ------------------------------------------------------------ what the worker says
 
