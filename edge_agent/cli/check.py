@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.config.load import Configuration
 
 _WIDEST = 120  # columns of a source line that are shown
+_MOST = 50  # findings of a file that are shown in full
 
 
 @click.command("check", short_help="Check a configuration; never touches the network")
@@ -64,10 +66,8 @@ def _print(
     file: Path, problems: list[Problem], warnings: tuple[Problem, ...], configuration: Configuration | None, *, effective: bool
 ) -> None:
     lines = _lines(file) if problems or warnings else []
-    for each in warnings:
-        click.echo(_shown(each, lines, click.style("warning", fg="yellow", bold=True)), err=True)
-    for each in problems:
-        click.echo(_shown(each, lines, click.style("error", fg="red", bold=True)), err=True)
+    _findings(warnings, lines, click.style("warning", fg="yellow", bold=True))
+    _findings(problems, lines, click.style("error", fg="red", bold=True))
     if configuration is None:
         click.echo(f"{file}: {_count(len(problems), 'problem')}; nothing was started", err=True)
     elif effective:
@@ -76,6 +76,13 @@ def _print(
         click.echo(text(configuration), nl=False)
     else:
         click.echo(_summary(file, configuration))
+
+
+def _findings(found: Sequence[Problem], lines: list[str], severity: str) -> None:
+    for each in found[:_MOST]:
+        click.echo(_shown(each, lines, severity), err=True)
+    if len(found) > _MOST:
+        click.echo(f"... and {len(found) - _MOST} more; --json shows all", err=True)
 
 
 def _lines(file: Path) -> list[str]:
@@ -120,7 +127,8 @@ def _summary(file: Path, configuration: Configuration) -> str:
 
 
 def _parts(configuration: Configuration) -> list[tuple[Any, str]]:
-    return [(configuration.connectors, "connector"), (configuration.tags, "tag"), (configuration.file.loops, "loop")]
+    file = configuration.file
+    return [(file.connectors, "connector"), (file.tags, "tag"), (file.loops, "loop")]
 
 
 def _writes(configuration: Configuration) -> list[dict[str, Any]]:
@@ -130,7 +138,7 @@ def _writes(configuration: Configuration) -> list[dict[str, Any]]:
         if loop.mode != "armed":
             continue
         for tag, write in loop.execute.items():
-            unit = configuration.tags[tag].unit
+            unit = configuration.file.tags[tag].get("unit")
             if write.limits is not None:
                 step = f", step {write.step:g}" if write.step is not None else ""
                 allowed = f"{write.limits[0]:g} to {write.limits[1]:g}{f' {unit}' if unit else ''}{step}"

@@ -28,7 +28,7 @@ def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> 
     for name, tag in found.tags.items():
         _tag(findings, name, tag, found)
     for name, loop in found.loops.items():
-        _perceive(findings, name, loop, names)
+        _perceive(findings, name, loop, found, names)
         _mode(findings, name, loop)
         _model(findings, name, loop, file if folder is not None else None)
         check_write.check(findings, name, loop, found, names)
@@ -49,8 +49,6 @@ def _tag(findings: Findings, name: str, tag: Tag, found: Sections) -> None:
     _units(findings, at, tag)
     if tag.range is not None and not tag.range[0] < tag.range[1]:
         findings.error((*at, "range"), f"lower end {tag.range[0]:g} is not below the upper end {tag.range[1]:g}", "swap or mend them")
-    if tag.label is not None and tag.label not in _keys(findings, "loops"):
-        findings.unknown((*at, "label"), "loop", tag.label, _keys(findings, "loops"))
     if tag.write and tag.safety:
         findings.error(
             (*at, "write"), "a safety-related tag is never written by the agent", "remove `write: true`; this is the plant's own task"
@@ -100,7 +98,7 @@ def _unknown_unit(findings: Findings, at: At, unit: str, *, needed: bool) -> Non
     (findings.error if needed else findings.warn)(at, f"the unit `{unit}` is not known: it cannot be converted or compared", hint)
 
 
-def _perceive(findings: Findings, name: str, loop: Loop, names: Collection[str]) -> None:
+def _perceive(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
     at: At = ("loops", name, "perceive")
     perceive = loop.perceive
     for index, tag in enumerate(perceive.tags):
@@ -109,18 +107,21 @@ def _perceive(findings: Findings, name: str, loop: Loop, names: Collection[str])
             findings.error((*at, "tags", index), f"`{tag}` stands here twice", "remove one: each is a channel of the model")
     if perceive.follow is not None:
         findings.tag((*at, "follow"), perceive.follow, names)
-    if (perceive.every is None) == (perceive.follow is None):
-        both = perceive.every is not None
-        findings.error(
-            at,
-            "`every` and `follow` together" if both else "neither `every` nor `follow`",
-            "say one: a grid, or one row per sample of a tag",
-        )
+    if perceive.every is not None and perceive.follow is not None:
+        findings.error(at, "`every` and `follow` together", "say one: a grid, or one row per sample of a tag")
+    if perceive.every is None and perceive.follow is None and not _is_waveform(found, perceive.tags):
+        findings.error(at, "neither `every` nor `follow`", "say one: a grid like `every: 1 s`, or one row per sample of a tag")
     if perceive.every is not None and perceive.every <= 0:
         findings.error((*at, "every"), "rows cannot lie 0 s apart", "write a time like '1 s'")
     for role, tag in loop.diagnose.roles.items():
         if tag not in perceive.tags:
             findings.unknown(("loops", name, "diagnose", "roles", role), "channel of this loop", tag, perceive.tags)
+
+
+def _is_waveform(found: Sections, tags: list[str]) -> bool:
+    """A single channel of waveform blocks brings its own rate."""
+    decode = getattr(found.tags.get(tags[0]), "decode", None)
+    return len(tags) == 1 and (tags[0] not in found.tags or getattr(decode, "rate", None) is not None)
 
 
 def _mode(findings: Findings, name: str, loop: Loop) -> None:

@@ -47,27 +47,19 @@ def _policy(findings: Findings, name: str, loop: Loop, found: Sections, names: C
         return
     at: Path = ("loops", name, "decide")
     module = plugin.load("policy", loop.decide["policy"])
-    writable = [tag for tag in names if tag not in found.tags or found.tags[tag].write]
     try:
-        policy = module.Policy(config, loop=name, tags=names, writable=writable)
+        module.Policy(config, loop=name, tags=names, writable=tuple(loop.execute))
     except (EdgeAgentError, ValueError) as error:
         for path, what in getattr(error, "problems", [((), str(error))]):
             _told(findings, (*at, *path), what)
-        return
-    note = findings.error if loop.mode == "armed" else findings.warn
-    for tag in sorted(policy.writes - set(loop.execute)):
-        note(
-            (*at, "policy"),
-            f"the policy may write `{tag}`, but `execute` does not name it",
-            f"add `{tag}:` with its limits under `execute`",
-        )
 
 
 def _told(findings: Findings, at: Path, said: str) -> None:
     """In the language's own words; at the column inside the text, where the text stands on one line."""
     column = int(match[1]) if (match := _COLUMN.match(said)) else 0
     what, _, cure = said[match.end() if match else 0 :].partition("; ")
-    node, span = find(findings.root, at), place(findings.root, at)
+    about_key = bool(at) and f"'{at[-1]}'" in what  # a name that is wrong, not what stands behind it
+    node, span = find(findings.root, at), place(findings.root, at, key=about_key)
     quotes = span.length - len(str(node.value)) if isinstance(node, Scalar) else -1
     if column and quotes in (0, 2):
         span = span._replace(column=span.column + quotes // 2 + column - 1, length=1)

@@ -37,7 +37,7 @@ def values(configuration: Configuration) -> Any:
     whole = configuration.file.model_dump(mode="json", by_alias=True, exclude_none=True)
     for section in ("connectors", "tags"):
         held = getattr(configuration, section)
-        whole[section] = {name: _dump(held[name]) for name in whole[section]}
+        whole[section] = {name: _dump(held[name]) if name in held else raw for name, raw in whole[section].items()}
     for name, policy in configuration.policies.items():
         whole["loops"][name]["decide"] = _dump(policy)
     return whole

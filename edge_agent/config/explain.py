@@ -51,7 +51,8 @@ def _tell(findings: list[Finding], path: Path, model: type[BaseModel], *, root: 
     if isinstance(node, Scalar) and node.tag:
         return _hidden(finding, node, full, root=root, file=file)
     if finding["type"] == "extra_forbidden":
-        hint = cure(str(path[-1]), known(model, path[:-1])) if path else ""
+        beside = () if base or len(path) > 1 else ("templates", "use")  # gone before the models see the file
+        hint = cure(str(full[-1]), [*known(model, path[:-1]), *beside])
         return problem(file, place(root, full, key=True), full, f"unknown key `{full[-1]}`", hint)
     if finding["type"] == "missing":
         return _missing(path, model, root=root, base=base, file=file)

@@ -67,7 +67,8 @@ def parse(
         words, more = _resolve(root, file, folder, os.environ if environment is None else environment)
         problems += more
     found = sections.read(root, words, file)
-    problems += found.problems
+    told = {(each.line, each.column) for each in problems}
+    problems += [each for each in found.problems if (each.line, each.column) not in told]
     serious, warnings = check.check(found, root=root, file=file, folder=folder)
     problems += serious
     if problems or found.file is None:

@@ -20,22 +20,26 @@ class CannotJoin(ValueError):
 
 def words(node: Node, path: Path) -> Iterator[tuple[Path, Span, str]]:
     """Every `${name}` below a node, with its place."""
+    yield from ((at, span, match[1]) for at, span, match in _matches(node, path) if match[1] is not None)
+
+
+def escaped(node: Node) -> bool:
+    """Whether there is a `$${` below a node."""
+    return any(match[1] is None for _, _, match in _matches(node, ()))
+
+
+def _matches(node: Node, path: Path) -> Iterator[tuple[Path, Span, re.Match[str]]]:
     if isinstance(node, Scalar):
-        yield from ((path, node.span, word) for word in _in(node.value))
+        if isinstance(node.value, str) and "${" in node.value:
+            yield from ((path, node.span, match) for match in _WORD.finditer(node.value))
     elif isinstance(node, Sequence):
         for index, item in enumerate(node.items):
-            yield from words(item, (*path, index))
+            yield from _matches(item, (*path, index))
     else:
         for name, entry in node.entries.items():
-            yield from (((*path, name), entry.key, word) for word in _in(name))
-            yield from words(entry.node, (*path, name))
-
-
-def _in(value: object) -> Iterator[str]:
-    if isinstance(value, str) and "${" in value:
-        for match in _WORD.finditer(value):
-            if match[1] is not None:
-                yield match[1]
+            if "${" in name:
+                yield from (((*path, name), entry.key, match) for match in _WORD.finditer(name))
+            yield from _matches(entry.node, (*path, name))
 
 
 def apply(node: Node, values: Mapping[str, Node], use: Use | None) -> Node:

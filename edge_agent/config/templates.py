@@ -55,12 +55,23 @@ class Templated(Model):
 def expand(root: Mapping, file: str, *, limit: int) -> tuple[Mapping, list[Problem]]:
     """The tree with every use put in, without `templates` and `use`. `limit` bounds the nodes of the result."""
     own = {key: entry for key, entry in root.entries.items() if key in ("templates", "use")}
-    rest = {key: entry for key, entry in root.entries.items() if key not in own}
+    bare = mapping({key: entry for key, entry in root.entries.items() if key not in own}, root.span)
+    bare, problems = _without_words(bare, file)
     if not own:
-        return root, []
+        return bare, problems
+    rest = dict(bare.entries)
     expansion = _Expansion(mapping(own, root.span), file, limit)
     expansion.run(rest)
-    return mapping(rest, root.span), expansion.problems
+    return mapping(rest, root.span), problems + expansion.problems
+
+
+def _without_words(root: Mapping, file: str) -> tuple[Mapping, list[Problem]]:
+    """Outside templates `${x}` is a mistake: somebody meant an environment variable. `$${` is a plain `${` everywhere."""
+    stray = list(substitute.words(root, ()))
+    mend = "for an environment variable write !env NAME; for the characters themselves write $${"
+    wrong = [problem(file, span, path, f"`${{{word}}}` has a meaning only in templates", mend) for path, span, word in stray]
+    bare = substitute.apply(root, {}, None) if not stray and substitute.escaped(root) else root
+    return (bare if isinstance(bare, Mapping) else root), wrong
 
 
 class _Expansion:

@@ -100,7 +100,7 @@ def _mend_type(value: Any, wanted: list[str]) -> str:
             return "remove the quotes"
         if number and re.fullmatch(r"[^\W\d].*|%|°.*", number[2]):
             return f"write the number alone: {number[1]}"
-        return "write a number without quotes"
+        return f"write {wanted[0] if len(wanted) == 1 else ' or '.join(wanted)}, like 10"
     if wanted == ["a list"]:
         return "write a list: [a, b]"
     return f"write {' or '.join(wanted)}"
