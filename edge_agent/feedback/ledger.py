@@ -38,11 +38,11 @@ class Line(NamedTuple):
 class Ledger:
     """The journal of one agent: `append` for the links, `append_many` for samples, both after-commit."""
 
-    def __init__(self, folder: Path, *, identity: Identity, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, *, identity: Identity, clock: Clock, limits: Limits | None = None, retry_s: float = 1.0) -> None:
         self._identity, self._clock = identity, clock
         self._queue = Queue()
         self._folder = Folder(folder)
-        self._writer = Writer(self._folder, self._queue, identity=identity, clock=clock, limits=limits or Limits())
+        self._writer = Writer(self._folder, self._queue, identity=identity, clock=clock, limits=limits or Limits(), retry_s=retry_s)
         self._thread = threading.Thread(target=self._writer.work, name="ledger", daemon=True)
 
     @classmethod

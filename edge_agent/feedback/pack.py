@@ -29,7 +29,7 @@ def unpack(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.uint16], tuple[
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return arrays["values"], arrays["quality"], tuple(map(str, arrays["tags"]))
-    except (KeyError, OSError, zipfile.BadZipFile) as e:
+    except (KeyError, AttributeError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as e:
         raise ValueError(f"not a packed window: {e}") from e
 
 

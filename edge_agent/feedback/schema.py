@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.errors import LedgerError
+from edge_agent.errors import LedgerDamaged, LedgerError
 
 FILE = "ledger.sqlite3"
 APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model", "agent"})
 
 # How long a record's payload is worth keeping: the column `worth`. Retention drops the lowest first.
@@ -66,10 +67,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise LedgerError(f"{path}: there is no ledger yet; start `edge-agent run` with this configuration first")
     try:
         return _read_only(path, "mode=ro")
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError as e:
+        if is_damage(e):
+            raise LedgerDamaged(f"{path}: is not a ledger, or damaged ({e}); the agent sets it aside when it starts") from e
         if path.with_name(path.name + "-wal").exists():
             raise
         return _read_only(path, "mode=ro&immutable=1")  # a closed file in a folder that we may not write
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file itself is wrong, and not the way to it."""
+    return isinstance(error, LedgerDamaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def _read_only(path: Path, options: str) -> sqlite3.Connection:

@@ -15,6 +15,7 @@ from edge_agent.messages import Record
 _TOLD = ("decision", "intent", "outcome")
 _BACK, _AHEAD = 2000, 2000  # records searched around the one asked for
 _HOW_MANY = 20
+_EMPTY: dict[str, Any] = {"loop": None, "decision": None, "diagnosis": None, "intents": [], "outcomes": [], "labels": [], "mode": None}
 
 
 def find(reader: Reader, seq: int | None, loop: str | None = None) -> Record:
@@ -36,7 +37,9 @@ def tell(reader: Reader, record: Record) -> dict[str, Any]:
     """The decision, its diagnosis, intents with the gate's findings, outcomes and labels around a record."""
     about = record.payload.get("about")
     if record.kind == "label" and about:
-        return tell(reader, find(reader, max(about)))
+        spoken_of = [found for seq in about if (found := reader.record(seq))]
+        best = next((r for r in spoken_of if r.kind == "intent"), spoken_of[-1] if spoken_of else None)
+        return tell(reader, best) if best else {**_EMPTY, "record": asdict(record)}
     around = list(_around(reader, record))
     decision = _decision(around, record)
     number = decision.payload.get("decision") if decision else record.payload.get("decision")
@@ -154,7 +157,7 @@ def _decided(decision: dict[str, Any] | None) -> Iterator[str]:
 def _findings(act: dict[str, Any]) -> Iterator[str]:
     """What each guard said; a finding is [guard, ok, why] or the same with names."""
     for finding in act.get("findings", ()):
-        guard, ok, why = finding.values() if isinstance(finding, dict) else finding
+        guard, ok, why = (finding["guard"], finding["ok"], finding["why"]) if isinstance(finding, dict) else finding
         yield f"           {'ok ' if ok else 'NO '} {guard}{'' if ok else f': {why}'}"
 
 

@@ -100,10 +100,11 @@ class _Walk:
             report.find(f"record {row.seq}: does not follow the record before it")
         if fault := fault_of(row):
             report.find(f"record {row.seq}: {fault}")
+        else:
+            self._take_evidence(row)
         if row.epoch < self._epoch:
             report.find(f"record {row.seq}: epoch {row.epoch} comes after epoch {self._epoch}")
         self._count(row)
-        self._take_evidence(row)
         self._seq, self._hash, self._epoch = row.seq, row.hash, row.epoch
 
     def _count(self, row: Row) -> None:

@@ -17,14 +17,12 @@ from edge_agent.feedback import retention
 from edge_agent.feedback.chain import encode
 from edge_agent.feedback.folder import Folder
 from edge_agent.feedback.queue import Pending, Queue, Seqs
-from edge_agent.feedback.schema import NewerLedger
+from edge_agent.feedback.schema import NewerLedger, is_damage
 from edge_agent.feedback.store import Entry, Store
 
 _log = logging.getLogger(__name__)
-_RETRY_S = 1.0
 _LOOK_S = 30.0  # how often the room on the disk is looked at when nothing is written
 _LOOK_COMMITS = 64
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,9 @@ class Limits:
 class Writer:
     """Everything here runs on the writer's thread; others only read the plain values."""
 
-    def __init__(self, folder: Folder, queue: Queue, *, identity: Identity, clock: Clock, limits: Limits) -> None:
+    def __init__(self, folder: Folder, queue: Queue, *, identity: Identity, clock: Clock, limits: Limits, retry_s: float) -> None:
         self._folder, self._queue, self._identity, self._clock, self._limits = folder, queue, identity, clock, limits
+        self._retry_s = retry_s
         self.opened = threading.Event()
         self.refusal: LedgerError | None = None
         self.healthy, self.room, self.trouble = False, True, "not opened yet"
@@ -89,7 +88,7 @@ class Writer:
         }
 
     def _patience(self) -> float:
-        return _RETRY_S if not self.healthy else 0.0 if self._crowded else _LOOK_S
+        return self._retry_s if not self.healthy else 0.0 if self._crowded else _LOOK_S
 
     def _turn(self, group: list[Pending]) -> None:
         if not self.healthy:
@@ -118,7 +117,7 @@ class Writer:
         try:
             store = Store(self._folder.current, self.epoch or self._folder.next_epoch(now), now, resume=bool(self.epoch))
         except (LedgerDamaged, sqlite3.DatabaseError) as e:
-            if not _is_damage(e):
+            if not is_damage(e):
                 raise
             aside = self._folder.set_aside(now)
             _log.error("ledger %s: damaged (%s); set aside as %s, starting a new one", self._folder.path, e, aside.name)
@@ -208,7 +207,3 @@ class Writer:
 
     def _entry(self, kind: str, payload: Mapping[str, Any]) -> Entry:
         return Entry(kind, None, self._identity.owner, "site", self._clock.wall_ns(), self._clock.mono_ns(), encode(payload))
-
-
-def _is_damage(error: Exception) -> bool:
-    return isinstance(error, LedgerDamaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED

@@ -33,11 +33,17 @@ class Line(msgspec.Struct, frozen=True):
     mono_ns: int
     owner: str
     share: str
-    payload: msgspec.Raw | None
+    payload: msgspec.Raw
     payload_sha256: str
     blobs: tuple[str, ...]
     prev: str
     hash: str
+
+    @property
+    def data(self) -> bytes | None:
+        """The payload's bytes; None where retention has dropped it."""
+        data = bytes(self.payload)
+        return None if data == b"null" else data
 
     @property
     def place(self) -> Place:
@@ -127,7 +133,7 @@ class Client:
         return response, bytes(data)
 
     def _check(self, line: Line, agent: str) -> None:
-        payload = None if line.payload is None else bytes(line.payload)
+        payload = line.data
         where = f"{self.url}: record {line.epoch}/{line.seq}"
         if line.agent != agent:
             raise EdgeAgentError(f"{where} is of the agent {line.agent[:40]!r}, on a page of {agent!r}")

@@ -35,7 +35,7 @@ def pack(lines: Sequence[Line]) -> bytes:
     """A Parquet file with these records."""
     pa = arrow()
     columns: dict[str, list[Any]] = {name: [getattr(line, name) for line in lines] for name in (*_COLUMNS, *_TAIL)}
-    columns["payload"] = [None if line.payload is None else bytes(line.payload).decode() for line in lines]
+    columns["payload"] = [None if (data := line.data) is None else data.decode() for line in lines]
     columns["blobs"] = [list(line.blobs) for line in lines]
     buffer = io.BytesIO()
     pa.parquet.write_table(pa.table(columns, schema=schema()), buffer, compression="zstd")

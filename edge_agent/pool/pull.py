@@ -106,7 +106,7 @@ class _Pull:
             page = self._page(cursor)
             follow.check(page, self._client.url)
             lines += page.lines
-            size += sum(len(bytes(line.payload)) for line in page.lines if line.payload is not None)
+            size += sum(len(bytes(line.payload)) for line in page.lines)
             cursor, more = page.last, page.more
             if lines and (len(lines) >= _BATCH_RECORDS or size >= _BATCH_BYTES or not more):
                 yield lines, cursor
@@ -143,7 +143,7 @@ class _Pull:
 
     def _fetch_blobs(self, lines: list[Line]) -> int:
         missing = 0
-        for name in dict.fromkeys(name for line in lines if line.payload is not None for name in line.blobs):
+        for name in dict.fromkeys(name for line in lines if line.data is not None for name in line.blobs):
             if self._blobs.path(name).exists():
                 continue
             data = self._client.blob(name)
@@ -163,7 +163,8 @@ class _Pull:
 
 
 class _Follow:
-    """Records follow one another: rising, and chained wherever they are neighbours."""
+    """Records follow one another: rising, and chained wherever they are neighbours of one epoch (a new epoch may stand in a
+    new file, after a damaged one was set aside)."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._last, self._hash = manifest.tip, manifest.tip_hash
@@ -173,6 +174,6 @@ class _Follow:
         for line in page.lines:
             if line.place <= self._last:
                 raise EdgeAgentError(f"{url}: record {line.epoch}/{line.seq} comes after {self._last.epoch}/{self._last.seq}; out of order")
-            if line.seq == self._last.seq + 1 and line.prev != self._hash:
+            if line.place == Place(self._last.epoch, self._last.seq + 1) and line.prev != self._hash:
                 raise EdgeAgentError(f"{url}: record {line.epoch}/{line.seq} does not follow the record before it; its ledger was changed")
             self._last, self._hash = line.place, line.hash
