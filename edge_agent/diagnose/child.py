@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from time import perf_counter_ns
+from typing import Any
 
 from edge_agent.diagnose import sandbox
 
@@ -70,18 +71,31 @@ class _Graph:
             for descriptor in descriptors:
                 os.close(descriptor)
         self._names = list(self._outputs)
-        self._one = {name: view[:1] for name, view in self._inputs.items()}
+        self._single = self._bind()
+
+    def _bind(self) -> Any:
+        """One window, straight from and into the shared memory: the common case, without a copy."""
+        binding = self._session.io_binding()
+        for name, view in self._inputs.items():
+            binding.bind_cpu_input(name, view[:1])
+        for name, view in self._outputs.items():
+            binding.bind_output(name, "cpu", 0, view.dtype.type, view[:1].shape, view.ctypes.data)
+        return binding
 
     def run(self, batch: int) -> int:
-        feeds = self._one if batch == 1 else {name: view[:batch] for name, view in self._inputs.items()}
         begin = perf_counter_ns()
-        outputs = self._session.run(self._names, feeds)
-        spent = perf_counter_ns() - begin
+        if batch == 1:
+            self._session.run_with_iobinding(self._single)
+        else:
+            self._run_many(batch)
+        return perf_counter_ns() - begin
+
+    def _run_many(self, batch: int) -> None:
+        outputs = self._session.run(self._names, {name: view[:batch] for name, view in self._inputs.items()})
         for view, output in zip(self._outputs.values(), outputs, strict=True):
             if output.shape != (batch, *view.shape[1:]) or output.dtype != view.dtype:
                 raise ValueError(f"an output is {output.dtype} {list(output.shape)}; the card says float32 {[batch, *view.shape[1:]]}")
             view[:batch] = output
-        return spent
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ class Familiarity:
     def _beyond(self, values: NDArray[np.floating], c: int, tag: str) -> str:
         low, high = values[c].min(), values[c].max()
         if self._low is not None and low < self._low[c]:
-            return f"{tag}: {low:.4g} lies below the {self._low[c]:.4g} it was trained on"
-        return f"{tag}: {high:.4g} lies above the {0.0 if self._high is None else self._high[c]:.4g} it was trained on"
+            return f"{tag}: {low:.4g} lies below the {self._low[c]:.4g} it knows"
+        return f"{tag}: {high:.4g} lies above the {0.0 if self._high is None else self._high[c]:.4g} it knows"
 
     @property
     def neutral(self) -> Floats:

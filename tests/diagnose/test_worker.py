@@ -181,7 +181,6 @@ async def test_golden_vectors_that_do_not_come_out_are_refused(
     await runtime.close()
 
 
-@pytest.mark.parametrize("which", ["worker", "in_process"])
 @pytest.mark.parametrize(
     ("feeds", "reason"),
     [
@@ -195,13 +194,19 @@ async def test_golden_vectors_that_do_not_come_out_are_refused(
     ids=["NaN", "infinity", "shape", "float64", "batch", "name"],
 )
 async def test_wrong_feeds_never_reach_the_model(
-    which: str, feeds: dict[str, np.ndarray], reason: str, folder: Path, tiny: SimpleNamespace
+    feeds: dict[str, np.ndarray], reason: str, folder: Path, in_process: InProcessRuntime
 ) -> None:
-    runtime = WorkerRuntime(tiny.read) if which == "worker" else InProcessRuntime(tiny.read)
-    await runtime.load(folder)
+    await in_process.load(folder)
     with pytest.raises(ValueError, match=reason):
-        await runtime.run(folder, feeds, 5)
-    await runtime.close()
+        await in_process.run(folder, feeds, 5)
+
+
+async def test_nan_never_reaches_the_worker(folder: Path, worker: WorkerRuntime) -> None:
+    await worker.load(folder)
+    before = worker.status()["models"][str(folder)]["runs"]
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        await worker.run(folder, {"window": np.full((1, 3, 8), np.nan, np.float32)}, 5)
+    assert worker.status()["models"][str(folder)]["runs"] == before
 
 
 async def test_a_model_that_was_not_loaded_is_a_failure(worker: WorkerRuntime, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""What do a graph's outputs mean to each head?"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent import plugin
+from edge_agent.diagnose import card
+from edge_agent.errors import ModelRefused
+
+
+def head(tiny: SimpleNamespace, says: dict[str, Any], outputs: dict[str, str]) -> Any:
+    checked = card.check(tiny.card(head=says, graph={"outputs": outputs}))
+    module = plugin.load("head", says["type"])
+    return module.Head(module.Config.model_validate_json(__import__("json").dumps(says)), checked)
+
+
+CLASSES = {"type": "classify", "labels": ["normal", "leak", "blocked"], "normal": "normal"}
+
+
+def f32(*values: Any) -> Any:
+    return np.array(values, dtype=np.float32)
+
+
+def test_every_head_takes_the_window_as_it_is(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "anomaly"}, {"score": "score"})
+    seen = tiny.window()
+    feeds = made.feeds(seen)
+    assert feeds["window"].shape == (1, 3, 8)
+    assert np.shares_memory(feeds["window"], seen.values)
+
+
+def test_anomaly_shares_sum_to_one_and_negative_parts_are_no_blame(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "anomaly"}, {"score": "s", "contributions": "c"})
+    found = made.read({"s": f32(4.0), "c": f32([1.0, -2.0, 3.0])}, tiny.window())
+    assert found.raw == 4.0
+    assert found.contributions == (("current", 0.75), ("flow", 0.25), ("pressure", 0.0))
+
+
+def test_anomaly_without_any_deviation_blames_nobody(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "anomaly"}, {"score": "s", "contributions": "c"})
+    assert made.read({"s": f32(0.0), "c": f32([0, 0, 0])}, tiny.window()).contributions == ()
+
+
+def test_classify_reads_logits_through_a_softmax(tiny: SimpleNamespace) -> None:
+    found = head(tiny, CLASSES, {"logits": "l"}).read({"l": f32([0.0, 1000.0, 0.0])}, tiny.window())
+    assert (found.label, found.confidence, found.score) == ("leak", 1.0, 1.0)
+
+
+def test_classify_scores_how_unlikely_normal_is(tiny: SimpleNamespace) -> None:
+    found = head(tiny, CLASSES, {"probabilities": "p"}).read({"p": f32([0.6, 0.3, 0.1])}, tiny.window())
+    assert found.label == "normal"
+    assert found.score == pytest.approx(0.4)
+    assert list(found.probabilities) == ["normal", "leak", "blocked"]
+
+
+@pytest.mark.parametrize("given", [[0.9, 0.9, 0.9], [1.5, -0.5, 0.0]])
+def test_classify_takes_only_probabilities(given: list[float], tiny: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match="probabilities from"):
+        head(tiny, CLASSES, {"probabilities": "p"}).read({"p": f32(given)}, tiny.window())
+
+
+def test_regress_gives_the_value_in_its_own_unit_and_confidence_from_the_interval(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "regress", "width": 20.0}, {"value": "v", "low": "a", "high": "b"})
+    found = made.read({"v": f32(42.0), "a": f32(40.0), "b": f32(45.0)}, tiny.window())
+    assert (found.score, found.confidence) == (42.0, 0.75)
+
+
+def test_regress_refuses_a_value_outside_its_domain_and_a_reversed_interval(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "regress", "domain": [0, 100], "width": 20.0}, {"value": "v", "low": "a", "high": "b"})
+    with pytest.raises(ValueError, match=r"outside 0\.\.100"):
+        made.read({"v": f32(-1.0), "a": f32(0), "b": f32(1)}, tiny.window())
+    with pytest.raises(ValueError, match="lower end lies"):
+        made.read({"v": f32(1.0), "a": f32(5), "b": f32(1)}, tiny.window())
+
+
+@pytest.mark.parametrize(
+    ("says", "outputs", "reason"),
+    [
+        ({"type": "anomaly"}, {"value": "v"}, "needs graph.outputs.score"),
+        (CLASSES, {"score": "s"}, "needs graph.outputs.probabilities"),
+        ({"type": "regress"}, {"score": "s"}, "needs graph.outputs.value"),
+        ({"type": "regress", "width": 1.0}, {"value": "v"}, "needs graph.outputs.low"),
+    ],
+)
+def test_a_head_without_its_output_is_refused(says: Any, outputs: Any, reason: str, tiny: SimpleNamespace) -> None:
+    with pytest.raises(ModelRefused, match=reason):
+        head(tiny, says, outputs)
+
+
+def test_a_bundle_makes_its_own_head(folder: Path, tiny: SimpleNamespace) -> None:
+    assert tiny.read(folder).head().feeds(tiny.window()).keys() == {"window"}
