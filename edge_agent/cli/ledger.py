@@ -77,7 +77,7 @@ def place(path: Path) -> Path:
     from edge_agent import places
     from edge_agent.config.load import load
 
-    return places.ledger(load(path, resolve_secrets=False).file.agent)
+    return places.ledger(load(path, resolve_secrets=False, resolve_environment=True).file.agent)
 
 
 def when(wall_ns: int) -> str:

@@ -19,7 +19,7 @@ def asked(config: Path, request: Mapping[str, Any], timeout_s: float = 30.0) -> 
     """Ask the agent that runs this configuration."""
     from edge_agent.config.load import load
 
-    return control.ask(places.socket(load(config, resolve_secrets=False).file.agent), request, timeout_s)
+    return control.ask(places.socket(load(config, resolve_secrets=False, resolve_environment=True).file.agent), request, timeout_s)
 
 
 def show(reply: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:

@@ -38,7 +38,7 @@ async def _replay(recording: Path, config: Path, what_if: bool, out: Path | None
 
     frames = read(recording)
     head = next(frames)[1]
-    replay, close = await prepare(load(config, resolve_secrets=False), head, exact=not what_if)
+    replay, close = await prepare(load(config, resolve_secrets=False, resolve_environment=True), head, exact=not what_if)
     states: Counter[str] = Counter()
     differences: list[dict[str, Any]] = []
     count = 0

@@ -42,7 +42,7 @@ def command(files: Sequence[Path], only: str, as_json: bool) -> None:
 def _results(file: Path, only: str) -> Iterator[dict[str, Any]]:
     from edge_agent.config.load import load
 
-    configuration = load(file, resolve_secrets=False)
+    configuration = load(file, resolve_secrets=False, resolve_environment=True)
     for index, case in enumerate(_cases(configuration)):
         if only in case.name:
             failures = _run(configuration, case)
@@ -78,13 +78,14 @@ def _strangers(configuration: Configuration, index: int, case: Case) -> list[Pro
     from edge_agent.config.tree import place, problem
     from edge_agent.decide.scenario import unknown_names
 
-    wrong = [] if case.loop in configuration.policies else [(("loop",), f"there is no loop `{case.loop}`", configuration.policies)]
-    wrong += [(path, f"there is no tag `{tag}`", configuration.tags) for path, tag in unknown_names(case, configuration.tags)]
+    at: tuple[str | int, ...] = ("tests", index)
     found = []
-    for path, what, known in wrong:
-        full = ("tests", index, *path)
-        span = place(configuration.root, full, key=path != ("loop",))
-        found.append(problem(str(configuration.path), span, full, what, cure(str(path[-1]) if path != ("loop",) else case.loop, known)))
+    if case.loop not in configuration.policies:
+        what, mend = f"there is no loop `{case.loop}`", cure(case.loop, configuration.policies)
+        found.append(problem(str(configuration.path), place(configuration.root, (*at, "loop")), (*at, "loop"), what, mend))
+    for path, tag in unknown_names(case, configuration.tags):
+        span = place(configuration.root, (*at, *path), key=True)
+        found.append(problem(str(configuration.path), span, (*at, *path), f"there is no tag `{tag}`", cure(tag, configuration.tags)))
     return found
 
 

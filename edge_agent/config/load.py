@@ -40,10 +40,11 @@ class Configuration:
         return f"{self.path or 'configuration'}:{span.line}:{span.column}: {spell(path)}"
 
 
-def load(path: Path | str, *, resolve_secrets: bool = True) -> Configuration:
-    """Read a file. ConfigError holds everything that is wrong with it."""
+def load(path: Path | str, *, resolve_secrets: bool = True, resolve_environment: bool | None = None) -> Configuration:
+    """Read a file. ConfigError holds everything that is wrong with it. Who only asks the agent needs no secrets."""
     path = Path(path)
-    return parse(_text(path), str(path), folder=path.parent, resolve_secrets=resolve_secrets)
+    text = _text(path)
+    return parse(text, str(path), folder=path.parent, resolve_secrets=resolve_secrets, resolve_environment=resolve_environment)
 
 
 def parse(
@@ -52,6 +53,7 @@ def parse(
     *,
     folder: Path | None = None,
     resolve_secrets: bool = True,
+    resolve_environment: bool | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Configuration:
     """Read a text that stands (or would stand) in `folder`. `environment` stands in for the process's own."""
@@ -62,10 +64,9 @@ def parse(
         raise ConfigError([*problems, problem(file, root.span, (), "not a configuration", "it starts with keys, like 'version: 1'")])
     root, more = templates.expand(root, file, limit=yaml.MAX_NODES)
     problems += more
-    words: dict[str, str] = {}
-    if resolve_secrets:
-        words, more = _resolve(root, file, folder, os.environ if environment is None else environment)
-        problems += more
+    wanted = {"!secret": resolve_secrets, "!env": resolve_secrets if resolve_environment is None else resolve_environment}
+    words, more = _resolve(root, file, folder, os.environ if environment is None else environment, wanted)
+    problems += more
     found = sections.read(root, words, file)
     told = {(each.line, each.column) for each in problems}
     problems += [each for each in found.problems if (each.line, each.column) not in told]
@@ -104,11 +105,15 @@ def _text(path: Path) -> str:
         raise ConfigError([Problem(str(path), line, column, "", what, "save the file as UTF-8", 1)]) from error
 
 
-def _resolve(root: Node, file: str, folder: Path | None, environment: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
-    """What stands behind each tag."""
+def _resolve(
+    root: Node, file: str, folder: Path | None, environment: Mapping[str, str], wanted: Mapping[str, bool]
+) -> tuple[dict[str, str], list[Problem]]:
+    """What stands behind each tag that is wanted."""
     words: dict[str, str] = {}
     problems: list[Problem] = []
     for path, scalar in tagged(root):
+        if not wanted.get(scalar.tag, True):
+            continue
         try:
             words[f"{scalar.tag} {scalar.value}"] = vault.resolve(scalar.tag, scalar.value, folder, environment)
         except vault.Unreadable as error:
