@@ -162,9 +162,9 @@ class Policy:
         gained = self._config.ki * self._sign * (now.setpoint - now.measured) * dt
         base = last.total + self._setpoint_jump(last, now) + self._windup(applied, dt)
         outside = self._proportional(now) - self._sign * self._config.kd * now.rise
-        output = base + gained + outside
-        if (output > high and gained > 0) or (output < low and gained < 0):
-            gained, output = 0.0, base + outside  # the sum does not grow into a limit
+        rest = base + outside
+        gained = max(min(gained, max(0.0, high - rest)), min(0.0, low - rest))  # the sum grows up to a limit, not into it
+        output = rest + gained
         now.total = base + gained
         self._memory = now if isfinite(output) and isfinite(now.total) else None
         if self._memory is None:
