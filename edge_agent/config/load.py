@@ -20,6 +20,8 @@ from edge_agent.config.tree import Mapping as Branch
 from edge_agent.config.tree import Node, place, problem, spell, tagged
 from edge_agent.errors import ConfigError, Problem
 
+_PLUGGED: Any = {"connectors": True, "tags": True, "loops": {"__all__": {"decide"}}}  # as plug-ins read them, not as written
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -143,9 +145,7 @@ def _masked(told: Problem, others: int, words: Mapping[str, str]) -> Problem:
 
 def fingerprint(found: Sections) -> str:
     """sha256 over what the configuration says once defaults are put in: the same words in another order are the same."""
-    said: dict[str, Any] = {
-        "file": found.file.model_dump(mode="json", by_alias=True, exclude={"connectors", "tags"}) if found.file else None
-    }
+    said: dict[str, Any] = {"file": found.file.model_dump(mode="json", by_alias=True, exclude=_PLUGGED) if found.file else None}
     for name in ("connectors", "tags", "policies"):
         said[name] = {key: value.model_dump(mode="json", by_alias=True) for key, value in getattr(found, name).items()}
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from edge_agent.config import substitute
+from edge_agent.config import copies, substitute
 from edge_agent.config.explain import explain
 from edge_agent.config.suggest import cure
-from edge_agent.config.tree import Entry, Mapping, Node, Path, Scalar, Sequence, Span, Use, mapping, place, plain, problem
+from edge_agent.config.tree import Entry, Mapping, Node, Path, Sequence, Span, Use, entries, mapping, place, plain, problem
 from edge_agent.config.types import Model
 from edge_agent.errors import Problem
 
 SECTIONS = ("connectors", "tags", "loops")
-MAX_COPIES = 10_000
-
-_RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 ParamName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
 
 
@@ -82,6 +76,10 @@ class _Expansion:
         self._copies = 0
         self.problems: list[Problem] = []
 
+    def note(self, span: Span, path: Path, what: str, mend: str) -> None:
+        """This is wrong."""
+        self.problems.append(problem(self._file, span, path, what, mend))
+
     def run(self, rest: dict[str, Entry]) -> None:
         """Put every copy into the sections of `rest`."""
         try:
@@ -89,157 +87,69 @@ class _Expansion:
         except ValidationError as error:
             self.problems += explain(error, Templated, root=self._own, base=(), file=self._file)
             return
-        templates = self._section("templates")
-        for name in templates:
-            self._check(name, templates[name].node)
+        templates = entries(self._own, "templates")
+        for name, entry in templates.items():
+            self._check(name, entry.node)
         if self.problems:
             return
-        added: dict[str, dict[str, Entry]] = {section: dict(_entries(rest, section)) for section in SECTIONS}
-        uses = self._own.entries.get("use")
-        for number, use in enumerate(uses.node.items if uses and isinstance(uses.node, Sequence) else []):
-            self._use(use, number, templates, added)
-        for section, entries in added.items():
-            if entries:
+        added = {section: dict(entries(mapping(rest, self._own.span), section)) for section in SECTIONS}
+        uses = self._own.entries["use"].node if "use" in self._own.entries else None
+        for number, use in enumerate(uses.items if isinstance(uses, Sequence) else []):
+            self._use(use, ("use", number), templates, added)
+        for section, found in added.items():
+            if found:
                 old = rest.get(section)
-                rest[section] = Entry(old.key if old else self._own.span, mapping(entries, old.node.span if old else self._own.span))
-
-    def _section(self, name: str) -> dict[str, Entry]:
-        entry = self._own.entries.get(name)
-        return entry.node.entries if entry and isinstance(entry.node, Mapping) else {}
-
-    def _note(self, span: Span, path: Path, what: str, mend: str) -> None:
-        self.problems.append(problem(self._file, span, path, what, mend))
+                rest[section] = (
+                    Entry(old.key, mapping(found, old.node.span)) if old else Entry(self._own.span, mapping(found, self._own.span))
+                )
 
     def _check(self, name: str, template: Node) -> None:
         """Every parameter is used, every `${name}` is a parameter."""
-        params = {str(value): index for index, value in enumerate(plain(template)["params"])}
+        params, at = copies.params(template), ("templates", name)
         used: set[str] = set()
-        for path, span, word in self._words(template):
+        for section in SECTIONS:
+            for key, entry in entries(template, section).items():
+                used |= self._words((*at, section, key), key, entry, params)
+        for index, word in enumerate(params):
+            path = (*at, "params", index)
+            if word not in used:
+                self.note(place(self._own, path), path, f"the parameter `{word}` is never used", f"remove it, or use it as `${{{word}}}`")
+        for word, entry in entries(template, "defaults").items():
+            if word not in params:
+                self.note(entry.key, (*at, "defaults", word), f"`{word}` is not a parameter of this template", cure(word, params))
+
+    def _words(self, at: Path, key: str, entry: Entry, params: list[str]) -> set[str]:
+        used: set[str] = set()
+        for path, span, word in substitute.words(mapping({key: entry}, entry.key), at[:-1]):
             used.add(word)
             if word not in params:
-                self._note(span, ("templates", name, *path), f"`${{{word}}}` is not a parameter of this template", cure(word, params))
-        for word, index in params.items():
-            path = ("templates", name, "params", index)
-            if word not in used:
-                self._note(place(self._own, path), path, f"the parameter `{word}` is never used", f"remove it, or use it as `${{{word}}}`")
-        for word in plain(template).get("defaults", {}):
-            path = ("templates", name, "defaults", word)
-            if word not in params:
-                self._note(place(self._own, path, key=True), path, f"`{word}` is not a parameter of this template", cure(word, params))
+                self.note(span, path, f"`${{{word}}}` is not a parameter of this template", cure(word, params))
+        return used
 
-    def _words(self, template: Node) -> Iterator[tuple[Path, Span, str]]:
-        for section in SECTIONS:
-            if isinstance(template, Mapping) and (entry := template.entries.get(section)):
-                yield from substitute.words(entry.node, (section,))
-
-    def _use(self, use: Node, number: int, templates: dict[str, Entry], added: dict[str, dict[str, Entry]]) -> None:
-        path: Path = ("use", number)
+    def _use(self, use: Node, path: Path, templates: dict[str, Entry], added: dict[str, dict[str, Entry]]) -> None:
         name = str(plain(use)["template"])
         if name not in templates:
-            self._note(place(self._own, (*path, "template")), (*path, "template"), f"there is no template `{name}`", cure(name, templates))
+            at = (*path, "template")
+            self.note(place(self._own, at), at, f"there is no template `{name}`", cure(name, templates))
             return
         template = templates[name].node
-        for row_path, bound in self._rows(use, path):
-            if (values := self._bind(template, bound, row_path)) is None:
-                return
+        for at, values in copies.copies(use, path, template, limit=self._left // template.size, note=self.note):
             self._copies += 1
             self._left -= template.size
-            if self._copies > MAX_COPIES or self._left < 0:
-                self._note(place(self._own, path), path, "too many copies for one agent", "split the plant over several agents")
-                return
-            self._copy(template, values, row_path, added)
+            span = place(self._own, at)
+            self._copy(template, values, Use(span.line, span.column, self._copies), added)
 
-    def _rows(self, use: Node, path: Path) -> Iterator[tuple[Path, dict[str, Node]]]:
-        """The values of each copy: every row of `with` for every combination of `each`."""
-        each = _entries_of(use, "each")
-        choices = [self._choices(entry.node, (*path, "each", name)) for name, entry in each.items()]
-        given = use.entries.get("with") if isinstance(use, Mapping) else None
-        rows = given.node.items if given and isinstance(given.node, Sequence) else [given.node if given else None]
-        self._unused(each, rows, use, path)
-        for combination in itertools.product(*choices):
-            chosen = dict(zip(each, combination, strict=True))
-            for index, row in enumerate(rows):
-                at = (*path, "with", index) if len(rows) > 1 else path
-                yield at, self._row(row, chosen, at)
-
-    def _row(self, row: Node | None, chosen: dict[str, Node], path: Path) -> dict[str, Node]:
-        bound = dict(chosen)
-        for name, entry in row.entries.items() if isinstance(row, Mapping) else ():
-            for _, span, word in substitute.words(entry.node, ()):
-                if word not in chosen:
-                    self._note(span, (*path, name), f"`${{{word}}}` is not known here", cure(word, chosen, nothing="name it under `each`"))
-            bound[name] = substitute.apply(entry.node, chosen, None)
-        return bound
-
-    def _choices(self, node: Node, path: Path) -> list[Node]:
-        """What one name of `each` runs through."""
-        if isinstance(node, Sequence):
-            return node.items
-        text = str(node.value) if isinstance(node, Scalar) else ""
-        match = _RANGE.fullmatch(text)
-        if match is None:
-            self._note(node.span, path, f"'{text}' is not a range", "write 1..12, 01..12, or a list")
-            return []
-        first, last = int(match[1]), int(match[2])
-        if not 0 <= last - first < MAX_COPIES:
-            self._note(node.span, path, f"{text} runs over {max(last - first + 1, 0)} numbers", f"1 to {MAX_COPIES} are allowed")
-            return []
-        padded = len(match[1]) if match[1].startswith("0") and len(match[1]) > 1 else 0
-        return [Scalar(f"{value:0{padded}d}" if padded else value, node.span) for value in range(first, last + 1)]
-
-    def _unused(self, each: dict[str, Entry], rows: list[Any], use: Node, path: Path) -> None:
-        used = {word for row in rows if row is not None for _, _, word in substitute.words(row, ())}
-        template = self._section("templates").get(str(plain(use)["template"]))
-        params = plain(template.node)["params"] if template else []
-        for name, entry in each.items():
-            if name not in used and name not in params:
-                self._note(entry.key, (*path, "each", name), f"`{name}` is never used", f"use it in `with` as `${{{name}}}`")
-
-    def _bind(self, template: Node, bound: dict[str, Node], path: Path) -> dict[str, Node] | None:
-        """The value of every parameter; None and a problem where one is missing or unknown."""
-        params = [str(name) for name in plain(template)["params"]]
-        values = {name: entry.node for name, entry in _entries_of(template, "defaults").items()}
-        before, each = len(self.problems), _entries_of(_at(self._own, path[:2]), "each")
-        for name, node in bound.items():
-            if name in params:
-                values[name] = node
-            elif name not in each:
-                self._note(node.span, (*path, name), f"`{name}` is not a parameter of this template", cure(name, params))
-        for name in params:
-            if name not in values:
-                self._note(place(self._own, path), path, f"the parameter `{name}` is missing", f"add `{name}:` under `with`")
-        return values if len(self.problems) == before else None
-
-    def _copy(self, template: Node, values: dict[str, Node], path: Path, added: dict[str, dict[str, Entry]]) -> None:
-        span = place(self._own, path)
-        use = Use(span.line, span.column, self._copies)
+    def _copy(self, template: Node, values: dict[str, Node], use: Use, added: dict[str, dict[str, Entry]]) -> None:
         for section in SECTIONS:
-            for key, entry in _entries_of(template, section).items():
+            for key, entry in entries(template, section).items():
                 try:
                     name = substitute.key(key, values, place=entry.key)
                     copied = Entry(entry.key._replace(use=use), substitute.apply(entry.node, values, use))
                 except substitute.CannotJoin as error:
-                    self._note(error.span._replace(use=use), (section, key), str(error), 'let that value stand alone: "${name}"')
+                    self.note(error.span._replace(use=use), (section, key), str(error), 'let that value stand alone: "${name}"')
                     continue
                 if name in added[section]:
-                    line = added[section][name].key.line
-                    self._note(
-                        copied.key, (section, name), f"`{name}` exists already, from line {line}", "let a parameter make the name different"
-                    )
+                    what = f"`{name}` exists already, from line {added[section][name].key.line}"
+                    self.note(copied.key, (section, name), what, "let a parameter make the name different")
                 else:
                     added[section][name] = copied
-
-
-def _at(root: Node, path: Path) -> Node:
-    for step in path:
-        root = root.items[step] if isinstance(root, Sequence) and isinstance(step, int) else root.entries[str(step)].node  # type: ignore[union-attr]
-    return root
-
-
-def _entries(rest: dict[str, Entry], section: str) -> dict[str, Entry]:
-    entry = rest.get(section)
-    return entry.node.entries if entry and isinstance(entry.node, Mapping) else {}
-
-
-def _entries_of(node: Node, name: str) -> dict[str, Entry]:
-    return _entries(node.entries, name) if isinstance(node, Mapping) else {}

@@ -96,6 +96,12 @@ def child(node: Node | None, key: str | int) -> Entry | None:
     return None
 
 
+def entries(node: Node | None, key: str) -> dict[str, Entry]:
+    """What stands under a key, if that is a mapping."""
+    entry = child(node, key) if isinstance(node, Mapping) else None
+    return entry.node.entries if entry is not None and isinstance(entry.node, Mapping) else {}
+
+
 def find(root: Node | None, path: Path) -> Node | None:
     """The node at a path, or None."""
     for key in path:
