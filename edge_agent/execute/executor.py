@@ -92,6 +92,11 @@ class Executor:
         return {tag: held.value for tag, held in self._held.items()}
 
     @property
+    def good_windows(self) -> int:
+        """How many windows in a row were evidence."""
+        return self._good_windows
+
+    @property
     def armed(self) -> bool:
         return self._station.modes.mode is Mode.ARMED
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from edge_agent.execute.gate.facts import Described, Facts, Request, SpentFacts, Value
+from edge_agent.execute.gate.clauses import OK, allowed, approved, asks, covers, fence, inside, parts, steady, too_fast, within_budgets
+from edge_agent.execute.gate.facts import Facts, Request
 from edge_agent.execute.gate.limits import Limits
-from edge_agent.execute.gate.values import at_most, between, carries, identical, multiple, number, same
+from edge_agent.execute.gate.values import at_most, between, carries, multiple, number, same
 
-OK: Final = "ok"
 BASE_NOISE: Final = 1e-6  # a setpoint that nobody moves reads the same, to the last digit a float keeps
 Guard = Callable[[Request, Facts, Limits], str]
 
@@ -27,15 +27,15 @@ def contract(request: Request, facts: Facts, limits: Limits) -> str:
         return "the device does not let us write it"
     if now.type != armed.type or now.unit != armed.unit:
         return f"was {armed.type} {armed.unit} at arming, is {now.type} {now.unit}"
-    if not all(carries(now.type, value) for value in _parts(request.value)):
+    if not all(carries(now.type, value) for value in parts(request.value)):
         return f"the device's type {now.type} does not carry {request.value!r}"
     if limits.unit is not None and now.unit is not None and now.unit != limits.unit:
         return f"the device's unit is {now.unit}, the configuration's {limits.unit}"
     if request.purpose == "return":
         return OK
-    if now != armed:
-        return f"the device's range was {armed.low}..{armed.high} at arming, is {now.low}..{now.high}"
-    if not _covers(now, limits):
+    if armed.writable is not True or now != armed:
+        return f"access or range was {armed.writable} {armed.low}..{armed.high} at arming, is {now.writable} {now.low}..{now.high}"
+    if not covers(now, limits):
         return f"the configured limits {limits.low}..{limits.high} lie outside the device's {now.low}..{now.high}"
     if not seen.config_hash or seen.config_hash != seen.armed_hash:
         return "the configuration is not the one that was armed"
@@ -85,11 +85,11 @@ def output(request: Request, facts: Facts, limits: Limits) -> str:
     if said is None or said.status != "ok":
         return f"the diagnosis is {said.status if said else 'missing'}"
     score = number(said.score)
-    if score is None or not _inside(score, limits.score_low, limits.score_high):
+    if score is None or not inside(score, limits.score_low, limits.score_high):
         return f"score {said.score!r} is not in {limits.score_low}..{limits.score_high}"
-    if limits.min_confidence is not None and not _inside(said.confidence, limits.min_confidence, 1.0):
+    if limits.min_confidence is not None and not inside(said.confidence, limits.min_confidence, 1.0):
         return f"confidence {said.confidence!r} is below {limits.min_confidence}"
-    if limits.max_novelty is not None and not _inside(said.novelty, 0.0, limits.max_novelty):
+    if limits.max_novelty is not None and not inside(said.novelty, 0.0, limits.max_novelty):
         return f"novelty {said.novelty!r} is above {limits.max_novelty}"
     return OK
 
@@ -112,14 +112,16 @@ def whitelist(request: Request, facts: Facts, limits: Limits) -> str:
     value = number(request.value)
     if limits.step is not None and value is not None and value != limits.neutral and not multiple(value, limits.step):
         return f"{value} is not a multiple of {limits.step}"
+    if type(request.value) is tuple and request.kind != "call":
+        return f"{request.value!r} is for a call, not for a {request.kind}"
     if request.purpose == "return":
-        return OK if request.kind == "trim" else f"a {request.kind} has no way back"
+        return OK if request.kind == "trim" and value is not None else f"a {request.kind} of {request.value!r} has no way back"
     wish = facts.wish
     if wish is None or wish.wishes is None or wish.loop != request.loop:
         return "there is no decision of this loop"
     if type(wish.window) is not int or not wish.window == wish.diagnosed == wish.decided:
         return "window, diagnosis and decision do not belong together"
-    if not any(_asks(asked, request, facts) for asked in wish.wishes):
+    if not any(asks(asked, request, facts) for asked in wish.wishes):
         return f"the decision does not ask for {request.kind} {request.tag} {request.target!r}"
     return OK
 
@@ -129,13 +131,13 @@ def limits(request: Request, facts: Facts, limits: Limits) -> str:
     described = facts.contract.now if facts.contract else None
     if described is None:
         return "the device's own limits were not read"
-    parts = _parts(request.value) + _parts(request.target)
-    if not parts and limits.values is None:
+    every = parts(request.value) + parts(request.target)
+    if not every and limits.values is None:
         return "a call without arguments needs `values: []`"
-    for value in parts:
-        if not _allowed(value, limits):
-            return f"{value!r} is not within the configured {_fence(limits)}"
-        if number(value) is not None and not _inside(value, described.low, described.high):
+    for value in every:
+        if not allowed(value, limits):
+            return f"{value!r} is not within the configured {fence(limits)}"
+        if number(value) is not None and not inside(value, described.low, described.high):
             return f"{value!r} is not within the device's {described.low}..{described.high}"
     return OK
 
@@ -151,15 +153,19 @@ def authority(request: Request, facts: Facts, limits: Limits) -> str:
     if current is None:
         return "the tag's present value is not known"
     if request.purpose == "return":
-        return OK if between(value, current, limits.neutral) else f"{value} does not lie between {current} and neutral {limits.neutral}"
-    return _within_budgets(value, current, facts.spent, limits)
+        neutral = number(limits.neutral)
+        back = neutral is not None and between(value, current, neutral)
+        return OK if back else f"{value} does not lie between {current} and neutral {limits.neutral}"
+    return within_budgets(value, current, facts.spent, limits)
 
 
 def rate(request: Request, facts: Facts, limits: Limits) -> str:
     """Not too much at once, not too fast, not too often, not to and fro."""
     spent = facts.spent
-    since = spent.since_last_s if spent else None
-    if spent is None or type(since) is not float or not at_most(limits.min_interval_s, since):
+    if spent is None:
+        return "when it was written last is not known"
+    since = spent.since_last_s
+    if type(since) is not float or not at_most(limits.min_interval_s, since):
         return f"last write {since} s ago, {limits.min_interval_s} s are needed"
     value, change = number(request.value), 0.0
     if value is not None:
@@ -167,13 +173,13 @@ def rate(request: Request, facts: Facts, limits: Limits) -> str:
         if current is None:
             return "the tag's present value is not known"
         change = value - current
-        if why := _too_fast(change, since, limits):
+        if why := too_fast(change, since, limits):
             return why
     if request.purpose == "return":
         return OK
     if type(spent.writes_hour) is not int or not spent.writes_hour < limits.per_hour:
         return f"{spent.writes_hour} writes in the last hour, fewer than {limits.per_hour} are needed"
-    return _steady(change, spent, limits)
+    return steady(change, spent, limits)
 
 
 def interlocks(request: Request, facts: Facts, limits: Limits) -> str:
@@ -206,6 +212,8 @@ def mode(request: Request, facts: Facts, limits: Limits) -> str:
     seen = facts.mode
     if seen is None:
         return "the mode is not known"
+    if type(request.now_ns) is not int:
+        return "the time is not known"
     if limits.tier not in (1, 2):
         return f"tier {limits.tier} writes nothing"
     if request.purpose == "return":
@@ -214,7 +222,7 @@ def mode(request: Request, facts: Facts, limits: Limits) -> str:
         return f"the loop is in {seen.mode}"
     if type(seen.until_ns) is not int or not request.now_ns < seen.until_ns:
         return "the arming has run out"
-    if limits.tier == 2 and not _approved(request, facts):
+    if limits.tier == 2 and not approved(request, seen):
         return f"a person has to approve {request.tag} = {request.value!r}"
     return OK
 
@@ -244,81 +252,6 @@ def own(request: Request, facts: Facts, limits: Limits) -> str:
     if free is None or not free >= limits.min_disk:
         return f"{seen.disk_free} bytes of disk are free, {limits.min_disk} are needed"
     return OK
-
-
-def _parts(value: Value) -> tuple[object, ...]:
-    return value if type(value) is tuple else (value,)
-
-
-def _inside(value: object, low: float | None, high: float | None) -> bool:
-    """None is an open end. What is no number is outside; a bound that is no number lets nothing in."""
-    amount = number(value)
-    return amount is not None and (low is None or low <= amount) and (high is None or amount <= high)
-
-
-def _allowed(value: object, limits: Limits) -> bool:
-    if limits.values is not None:
-        return any(same(value, allowed, 0.0) for allowed in limits.values)
-    return limits.low is not None and limits.high is not None and _inside(value, limits.low, limits.high)
-
-
-def _fence(limits: Limits) -> str:
-    return f"values {list(limits.values)}" if limits.values is not None else f"limits {limits.low}..{limits.high}"
-
-
-def _covers(device: Described, limits: Limits) -> bool:
-    ends = [end for end in (limits.low, limits.high) if end is not None]
-    return all(_inside(end, device.low, device.high) for end in ends)
-
-
-def _asks(asked: tuple[str, str, Value], request: Request, facts: Facts) -> bool:
-    """Whether the decision asks for it: the same kind, tag and end, and the value is a step on the way there."""
-    if asked[:2] != (request.kind, request.tag) or not identical(asked[2], request.target):
-        return False
-    value, target = number(request.value), number(request.target)
-    if value is None or target is None:
-        return identical(request.value, request.target)
-    current = number(facts.operator.current if facts.operator else None)
-    return current is not None and between(value, current, target)
-
-
-def _within_budgets(value: float, current: float, spent: SpentFacts, limits: Limits) -> str:
-    if limits.change is not None:
-        used = number(spent.change)
-        if used is None or not at_most(used + abs(value - current), limits.change):
-            return f"{spent.change} of {limits.change} are spent; {abs(value - current)} more is too much"
-    if limits.drift is not None:
-        low, high = number(spent.lowest), number(spent.highest)
-        if low is None or high is None or not at_most(max(value, high) - min(value, low), limits.drift):
-            return f"{value} drifts more than {limits.drift} away from {spent.lowest}..{spent.highest}"
-    return OK
-
-
-def _too_fast(change: float, since: float, limits: Limits) -> str:
-    per_second = limits.rate_up if change > 0 else limits.rate_down
-    if per_second is None and limits.max_step is None:
-        return "neither `rate` nor `max_step` is configured"
-    if limits.max_step is not None and not at_most(abs(change), limits.max_step):
-        return f"a step of {change} is larger than {limits.max_step}"
-    if per_second is not None and not at_most(abs(change), per_second * since):
-        return f"{change} within {since} s is faster than {per_second} per s"
-    return ""
-
-
-def _steady(change: float, spent: SpentFacts, limits: Limits) -> str:
-    if type(spent.direction) is not int or type(spent.reversals_hour) is not int:
-        return "how often it turned back is not known"
-    turns = change * spent.direction < 0
-    if turns and not spent.reversals_hour < limits.reversals_per_hour:
-        return f"turned back {spent.reversals_hour} times in the last hour, fewer than {limits.reversals_per_hour} are needed"
-    return OK
-
-
-def _approved(request: Request, facts: Facts) -> bool:
-    given = facts.mode.approval if facts.mode else None
-    if given is None or given.tag != request.tag or not request.now_ns < given.expires_ns:
-        return False
-    return identical(given.value, request.value)
 
 
 CHAIN: tuple[tuple[str, Guard], ...] = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_agent.execute.gate.clauses import OK
 from edge_agent.execute.gate.facts import Facts, Request, Scalar, Value
-from edge_agent.execute.gate.guards import CHAIN, OK, Guard
+from edge_agent.execute.gate.guards import CHAIN, Guard
 from edge_agent.execute.gate.limits import Limits
 from edge_agent.execute.gate.values import identical, same
 
@@ -87,7 +88,7 @@ def refusal(permit: Permit, *, loop: str, tag: str, value: Value, current: Scala
 def _permit(request: Request, facts: Facts) -> Permit | None:
     intent = facts.own.intent if facts.own else None
     current = facts.operator.current if facts.operator else None
-    if intent is None or not request.nonce:
+    if intent is None or type(request.nonce) is not str or not request.nonce:
         return None
     return Permit(
         loop=request.loop,

@@ -40,7 +40,7 @@ def at_most(amount: float, bound: float) -> bool:
 
 def between(value: float, start: float, end: float) -> bool:
     """Whether value lies on the way from start to end, both included."""
-    return min(start, end) <= value <= max(start, end)
+    return start <= value <= end or end <= value <= start
 
 
 def multiple(value: float, step: float) -> bool:
