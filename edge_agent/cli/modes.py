@@ -53,3 +53,37 @@ def _mode(reply: dict[str, Any]) -> str:
 
 def _stopped(reply: dict[str, Any]) -> str:
     return "\n".join(f"{loop}: {mode}" for loop, mode in reply["loops"].items()) or "no loops"
+
+
+@click.command()
+@config_argument
+@click.argument("loop")
+@click.option("--reason", required=True, help="What was found; it is kept in the ledger.")
+@click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
+@json_option
+def reset(config: Path, loop: str, reason: str, by: str, as_json: bool) -> None:
+    """End the lockout of LOOP after its cause was found: it observes again."""
+    show(asked(config, {"do": "reset", "loop": loop, "reason": reason, "by": by}), as_json, _mode)
+
+
+@click.command()
+@config_argument
+@click.argument("loop")
+@click.argument("tag")
+@click.argument("value", type=float)
+@click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
+@json_option
+def approve(config: Path, loop: str, tag: str, value: float, by: str, as_json: bool) -> None:
+    """Say yes to one write that waits (tier 2): LOOP may write VALUE to TAG, once, within a minute."""
+    reply = asked(config, {"do": "approve", "loop": loop, "tag": tag, "value": value, "by": by})
+    show(reply, as_json, lambda r: f"{r['loop']}: {r['tag']} = {r['value']} is approved")
+
+
+@click.command()
+@config_argument
+@click.argument("loop")
+@click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
+@json_option
+def relearn(config: Path, loop: str, by: str, as_json: bool) -> None:
+    """Let LOOP learn anew what is normal on its machine, after an overhaul; it must not be armed."""
+    show(asked(config, {"do": "relearn", "loop": loop, "by": by}), as_json, _mode)
