@@ -1,5 +1,6 @@
 """Tiny graphs, cards, bundles and windows for the tests of the diagnose link."""
 
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -139,10 +140,16 @@ def tiny() -> SimpleNamespace:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bundle that nobody may change."""
+    return write(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A good, unsigned bundle."""
-    return write(tmp_path / "tiny")
+def folder(written: Path, tmp_path: Path) -> Path:
+    """A good, unsigned bundle to spoil."""
+    return Path(shutil.copytree(written, tmp_path / "tiny"))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ async def worker(tiny: SimpleNamespace) -> AsyncIterator[WorkerRuntime]:
 @pytest.fixture
 def slow(tmp_path: Path, tiny: SimpleNamespace) -> Path:
     """A bundle whose one long kernel takes far longer than the deadlines of these tests."""
-    size = 1024
+    size = 768
     nodes = [
         tiny.node("ReduceMean", ["window", "all"], ["mean"], keepdims=1),
         tiny.node("Mul", ["mean", "square"], ["a"]),
