@@ -94,7 +94,7 @@ def _run(configuration: Configuration, case: Case) -> list[Failure]:
 
     config, perceive = configuration.policies[case.loop], configuration.file.loops[case.loop].perceive
     module = plugin.load("policy", configuration.file.loops[case.loop].decide["policy"])
-    writable = [name for name, tag in configuration.tags.items() if tag.write]
+    writable = tuple(configuration.file.loops[case.loop].execute)
     policy = module.Policy(config, loop=case.loop, tags=tuple(configuration.tags), writable=writable)
     return run(case, policy, every_s=perceive.every * perceive.hop if perceive.every else 1.0)
 

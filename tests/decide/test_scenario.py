@@ -33,7 +33,7 @@ def test_what_is_expected_and_happens_is_no_failure() -> None:
     expect = [
         {"at": "14 s", "state": "normal", "propose": {}, "unknown": False},
         {"at": "15 s", "state": "relief", "propose": {"speed": -200, "alarm": [1, "high"]}, "reason": "score 0.9 > 0.8 for 5 s"},
-        {"at": "16 s", "until": "40 s", "state": "relief", "propose": {"speed": -200.0}},
+        {"at": "16 s", "until": "40 s", "state": "relief", "propose": {"speed": -200.0, "alarm": [1, "high"]}},
     ]
     assert outcome(HIGH, expect) == []
 

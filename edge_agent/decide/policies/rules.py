@@ -3,8 +3,9 @@
     states: {normal: [{when: "score > 0.8", for: 5 s, go: relief}], relief: [{when: "score < 0.3", for: 30 s, go: normal}]}
     actions: {relief: {trim: {speed: -200}}}
 
-Hysteresis is two thresholds in two states. What a state trims or sets it wants in every window (the executor writes only what
-differs); what it calls it wants once, in the window that enters it. A trim goes back to neutral in any state that does not want it.
+Hysteresis is two thresholds in two states. What a state trims, sets or calls it wants in every window: the executor writes only what
+differs, and calls once. The state it starts in calls nothing until it is entered again: a restart is no event. A trim goes back to
+neutral in any state that does not want it.
 While the diagnosis is no evidence, or a condition cannot be decided, the state stays and the decision says `unknown`. Only a state
 without actions can then still be entered, on what tags and status alone say: on no evidence one may let go, never act.
 """
@@ -42,7 +43,9 @@ class Actions(Model):
 
     trim: dict[TagName, float] = Field(default_factory=dict, description="tag -> value relative to its neutral")
     set: dict[TagName, float | int | bool | str] = Field(default_factory=dict, description="tag -> value")
-    call: dict[TagName, list[float | int | bool | str]] = Field(default_factory=dict, description="method -> arguments, once on entering")
+    call: dict[TagName, list[float | int | bool | str]] = Field(
+        default_factory=dict, description="method -> arguments, called once each time the state is entered"
+    )
 
     @property
     def tags(self) -> frozenset[str]:
@@ -126,7 +129,7 @@ class Policy:
             end_ns=window.end_ns,
             state=self._stay.state,
             previous=previous,
-            proposals=self._proposals(entered=chosen is not None),
+            proposals=self._proposals(),
             reason=reason,
             unknown=not evidence or (chosen is None and None in answers),
         )
@@ -156,7 +159,7 @@ class Policy:
     def _wants(self, state: str) -> Actions:
         return self._config.actions.get(state, Actions())
 
-    def _proposals(self, *, entered: bool) -> tuple[Proposal, ...]:
+    def _proposals(self) -> tuple[Proposal, ...]:
         state, why = self._stay.state, self._why or "initial state"
         wants = self._wants(state)
         self._trimmed.update(dict.fromkeys(wants.trim))
@@ -164,7 +167,7 @@ class Policy:
         return (
             *(Proposal("trim", tag, value, f"{state}: {why}") for tag, value in wants.trim.items()),
             *(Proposal("set", tag, value, f"{state}: {why}") for tag, value in wants.set.items()),
-            *(Proposal("call", tag, tuple(given), f"{state}: {why}") for tag, given in wants.call.items() if entered),
+            *(Proposal("call", tag, tuple(given), f"{state}: {why}") for tag, given in wants.call.items() if self._why),
             *(Proposal("trim", tag, 0.0, f"{state}: back to neutral, {why}") for tag in neutral),
         )
 

@@ -71,11 +71,16 @@ def test_the_next_state_may_set_what_the_last_one_trimmed(situate: Any) -> None:
     assert [(p.kind, p.tag, p.value) for p in last.proposals] == [("set", "speed", 100), ("set", "valve", True)]
 
 
-def test_a_call_is_wanted_once_on_entering(situate: Any) -> None:
-    states = {"a": [{"when": "score > 0.8", "go": "b"}], "b": []}
-    decisions = run(policy(states, {"b": {"call": {"reject": [1, "bad"]}}}), situate, 0, 0.9, 0.9)
-    assert [[(p.kind, p.tag, p.value) for p in d.proposals] for d in decisions] == [[("call", "reject", (1, "bad"))], []]
-    assert decisions[1].reason == "b: no way out"
+def test_a_call_is_wanted_as_long_as_the_state_lasts_but_not_by_a_state_that_was_never_entered(situate: Any) -> None:
+    states = {"a": [{"when": "score > 0.8", "go": "b"}], "b": [{"when": "score < 0.1", "go": "a"}]}
+    actions = {"a": {"call": {"reject": [0]}}, "b": {"call": {"reject": [1, "bad"]}}}
+    decisions = run(policy(states, actions), situate, 0, 0.5, 0.9, 0.9, 0.0)
+    assert [[p.value for p in d.proposals] for d in decisions] == [[], [(1, "bad")], [(1, "bad")], [(0,)]]
+    assert decisions[2].reason == "b: score 0.9 < 0.1 does not hold"
+
+
+def test_a_state_without_a_way_out_is_kept(situate: Any) -> None:
+    assert run(policy({"a": []}, {}), situate, 0, 0.9)[0].reason == "a: no way out"
 
 
 def test_the_first_way_out_that_holds_wins(situate: Any) -> None:
@@ -197,5 +202,5 @@ def test_an_unknown_initial_state_and_a_plant_without_writable_tags_are_refused(
     with pytest.raises(PolicyError, match="there is no state 'zzz'; there are normal, relief, safe"):
         policy(initial="zzz")
     config = rules.Config.model_validate({"policy": "rules", "states": STATES, "actions": ACTIONS})
-    with pytest.raises(PolicyError, match="give the tag `write: true`"):
+    with pytest.raises(PolicyError, match="give it `write: true`, and its limits under `execute`"):
         rules.Policy(config, loop="p1", tags=["flow"], writable=[])
