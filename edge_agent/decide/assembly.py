@@ -39,7 +39,11 @@ class Assembly:
     def writes(self, path: Path, tag: str) -> None:
         """This tag is going to be written."""
         if tag not in self._writable:
-            there = f"; there are {', '.join(sorted(self._writable))}" if self._writable else "; give it `write: true`, and its limits under `execute`"
+            there = (
+                f"; there are {', '.join(sorted(self._writable))}"
+                if self._writable
+                else "; give it `write: true`, and its limits under `execute`"
+            )
             self.wrong(path, f"{tag!r} is not a tag that may be written{suggest(tag, self._writable) or there}")
 
     def wrong(self, path: Path, what: str) -> None:
