@@ -19,7 +19,7 @@ from edge_agent.mqtt.settings import Broker
 
 if TYPE_CHECKING:
     from edge_agent.mqtt.frames import Message
-    from edge_agent.mqtt.link import Limits
+    from edge_agent.mqtt.outgoing import Limits
     from edge_agent.mqtt.session import Session
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Connector:
         self._said: Literal["", "connecting", "up", "down"] = ""
         self._last_wall_ns = 0
         self._up_ns = 0
+        self._defects = 0
 
     # ---- Connector
 
@@ -83,7 +84,7 @@ class Connector:
             return {"link": "down", "reason": "not running"}
         now = self._setup.clock.mono_ns()
         tags = {name: self._tag_status(name, tag, session, now) for name, tag in self._tags.items() if tag.topic}
-        return {**session.status(), "client_id": self._client_id, "unrouted": self._routes.unrouted, "tags": tags}
+        return {**session.status(), "client_id": self._client_id, "unrouted": self._routes.unrouted, "defects": self._defects, "tags": tags}
 
     def _tag_status(self, name: str, tag: MqttTag, session: Session, now_ns: int) -> dict[str, Any]:
         state = self._routes.states[name]
@@ -136,7 +137,7 @@ class Connector:
         def done(status: Literal["good", "refused", "unknown"], code: str) -> None:
             _settle(loop, answer, (status, code))
 
-        session.publish(publish.topic, data, publish.expiry, done)
+        session.publish(publish.topic, data, expiry_s=publish.expiry, within_s=timeout_s, done=done)
         try:
             async with asyncio.timeout(timeout_s):
                 return self._reply(*await answer)
@@ -152,7 +153,14 @@ class Connector:
     # ---- Listener, on the connection's thread
 
     def received(self, messages: Sequence[Message], committed: Callable[[], None] | None, wall_ns: int, mono_ns: int) -> None:
-        samples = self._routes.samples(messages, wall_ns, mono_ns)
+        try:
+            samples = self._routes.samples(messages, wall_ns, mono_ns)
+        except Exception:
+            # a defect in decoding, counted and said once: the broker must not send the same message again for ever
+            if not self._defects:
+                log.exception("%s: messages could not be decoded; this is a defect, please report it", self._setup.name)
+            self._defects += len(messages)
+            samples = []
         self._last_wall_ns = wall_ns
         if samples and self._sink is not None:
             self._sink.samples(samples, committed)
@@ -167,6 +175,7 @@ class Connector:
             for tag in self._lost_by(limits):
                 reason = "the link was down" if limits.session_present else "the broker kept no session"
                 self._sink.gap(Gap(connector=self._setup.name, tag=tag, start_ns=self._last_wall_ns, end_ns=now, reason=reason))
+        self._last_wall_ns = now
 
     def _lost_by(self, limits: Limits) -> list[str | None]:
         """Tags with a hole after an outage: None is all of them."""
@@ -184,7 +193,7 @@ class Connector:
         if state == self._said:
             return
         self._said = state
-        log.log(logging.WARNING if state == "down" else logging.INFO, "%s: %s: %s", self._setup.name, state, reason)
+        log.log(logging.WARNING if state == "down" and reason != "stopped" else logging.INFO, "%s: %s: %s", self._setup.name, state, reason)
         if self._sink is not None:
             self._sink.link(LinkState(connector=self._setup.name, state=state, reason=reason, mono_ns=self._setup.clock.mono_ns()))
 

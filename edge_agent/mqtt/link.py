@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_agent.clock import Clock
 from edge_agent.errors import PlantError
 from edge_agent.mqtt.acks import Acks
 from edge_agent.mqtt.client import Version, connect, make
 from edge_agent.mqtt.frames import Malformed, Message, Slicer
+from edge_agent.mqtt.outgoing import Done, Limits, Outgoing, limits_of
 from edge_agent.mqtt.settings import Broker
 from edge_agent.mqtt.wire import Wire, attach
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
+log = logging.getLogger(__name__)
+
 _CONNACK, _PUBACK = 0x20, 0x40
 _BACKLOG = 1 << 20  # bytes: a broker that does not read that much from us is stuck
 _TOPICS_A_PACKET = 100
 _SUBACK_S = 10.0
 _MISC_S = 0.5
-_MAX_WAITING_WRITES = 16
-
-Done = Callable[[Literal["good", "refused", "unknown"], str], None]
+_STOCK_READS = 100
 
 
 class LinkLost(PlantError):
@@ -40,19 +41,6 @@ class Refused(LinkLost):
 
 class OldBroker(LinkLost):
     """The broker does not speak MQTT 5."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the broker said in its CONNACK."""
-
-    version: Version
-    session_present: bool
-    max_packet: int | None = None
-    max_qos: int = 2
-    receive_maximum: int = 65535
-    session_expiry_s: int | None = None
-    wildcards: bool = True
 
 
 class Handler(Protocol):
@@ -75,8 +63,11 @@ class Link:
         self._slicer = Slicer(v5=version == 5, limit=int(broker.max_payload))
         self._acks = Acks(wake.ring)
         self._wire: Wire | None = None
+        self._poll = select.poll()
+        self._poll.register(wake.fileno(), select.POLLIN)
+        self._watched = (-1, 0)
         self._inbox: list[Message] = []  # what paho's own reading delivered
-        self._writes: dict[int, Done] = {}
+        self._outgoing = Outgoing(self._client, version)
         self._asked: dict[int, tuple[Sequence[str], float]] = {}  # SUBSCRIBE in flight: topics, deadline
         self._ended = ""
         self._opened_s = self._misc_s = 0.0
@@ -105,9 +96,7 @@ class Link:
         if sock is None:
             raise LinkLost(self._ended or "the connection was closed")
         try:
-            self._wait(sock, timeout_s)
-            messages = self._read()
-            if messages:
+            if self._wait(sock, timeout_s) and (messages := self._read()):
                 self._deliver(messages)
             self._answer()
             self._look_after()
@@ -129,9 +118,7 @@ class Link:
             self._wire.close()
         elif (sock := self._client.socket()) is not None:
             sock.close()
-        writes, self._writes = self._writes, {}
-        for done in writes.values():
-            done("unknown", f"link lost before the broker answered: {reason}")
+        self._outgoing.lost(reason)
 
     @property
     def waiting(self) -> int:
@@ -155,73 +142,56 @@ class Link:
 
     def publish(self, topic: str, payload: bytes, expiry_s: float, done: Done) -> None:
         """Send a command now or refuse it: QoS 1, not retained."""
-        reason = self._cannot(len(payload) + len(topic) + 32)
-        if reason:
-            done("refused", reason)
-            return
-        info = self._client.publish(topic, payload, qos=1, retain=False, properties=self._expiring(expiry_s))
-        if info.rc != 0:
-            done("refused", f"paho: code {info.rc}")
+        if self.limits is None or self._client.socket() is None:
+            done("refused", "no link")
+        elif self._wire is not None and self._wire.backlog:
+            done("refused", f"the link is stuck ({self._wire.backlog} bytes wait)")
         else:
-            self._writes[info.mid] = done
-
-    def _cannot(self, size: int) -> str:
-        limits = self.limits
-        if limits is None or self._client.socket() is None:
-            return "no link"
-        if self._wire is not None and self._wire.backlog:
-            return f"the link is stuck ({self._wire.backlog} bytes wait)"
-        if len(self._writes) >= min(limits.receive_maximum, _MAX_WAITING_WRITES):
-            return f"{len(self._writes)} commands already wait for the broker's answer"
-        if limits.max_qos < 1:
-            return "the broker has no QoS 1"
-        if limits.max_packet is not None and size > limits.max_packet:
-            return f"the broker takes packets of at most {limits.max_packet} bytes"
-        return ""
-
-    def _expiring(self, expiry_s: float) -> Any:
-        if self._version != 5:
-            return None
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = max(1, int(expiry_s))
-        return properties
+            self._outgoing.publish(topic, payload, expiry_s, limits=self.limits, done=done)
 
     # ---- one turn
 
-    def _wait(self, sock: Any, timeout_s: float) -> None:
+    def _wait(self, sock: Any, timeout_s: float) -> bool:
+        """Whether there may be something to read."""
         wire = self._wire
-        if wire is None:
-            self._readable = bool(getattr(sock, "pending", int)())
-            writing = self._client.want_write()
-        else:
-            self._readable, writing = wire.more, bool(wire.backlog)
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if writing else 0))
-        poll.register(self._wake.fileno(), select.POLLIN)
-        for fd, _ in poll.poll(0 if self._readable else timeout_s * 1000):
+        more = wire.more if wire is not None else bool(getattr(sock, "pending", int)())
+        writing = bool(wire.backlog) if wire is not None else self._client.want_write()
+        self._watch(sock.fileno(), select.POLLIN | (select.POLLOUT if writing else 0))
+        for fd, _ in self._poll.poll(0 if more else timeout_s * 1000):
             if fd == self._wake.fileno():
                 self._wake.hush()
             else:
-                self._readable = True
+                more = True
+        return more
 
-    def _read(self) -> list[Message]:
-        if self._readable and self._wire is None:
-            self._check(self._client.loop_read())
-        elif self._readable and self._wire is not None:
+    def _watch(self, fd: int, events: int) -> None:
+        if self._watched != (fd, events):
+            if fd < 0:
+                raise LinkLost(self._ended or "the connection was closed")
+            self._poll.register(fd, events)
+            self._watched = (fd, events)
+
+    def _read(self) -> Sequence[Message]:
+        if self._wire is None:
+            self._read_stock()
+            messages: list[Message] = []
+        else:
             data = self._wire.receive()
             self.counts["bytes"] += len(data)
             messages, control = self._slicer.feed(data)
             for packet in control:
                 self._paho_reads(self._wire, packet)
-            if self._inbox:
-                messages = self._inbox + messages
-                self._inbox = []
-            return messages
-        messages, self._inbox = self._inbox, []
+        if self._inbox:
+            messages = self._inbox + messages
+            self._inbox = []
         return messages
+
+    def _read_stock(self) -> None:
+        """paho takes one packet a call: several calls a turn, as long as messages come out."""
+        for count in range(_STOCK_READS):
+            self._check(self._client.loop_read())
+            if len(self._inbox) <= count or self._client.socket() is None:
+                return
 
     def _paho_reads(self, wire: Wire, packet: bytes) -> None:
         if self.limits is None and self._version == 5 and packet[0] & 0xF0 == _CONNACK and len(packet) == 4:
@@ -246,10 +216,11 @@ class Link:
         self.counts["again"] += sum(1 for message in messages if message.dup)
         try:
             self._handler.received(messages, committed, wall_ns, mono_ns)
-        except Exception:  # noqa: BLE001 one odd message must not end the connection, and come again, and end it again
+        except Exception:
+            # a defect of ours, not the broker's: said once, counted; not acknowledged, so the broker sends it again later
+            if not self.counts["handler_errors"]:
+                log.exception("messages could not be handed over")
             self.counts["handler_errors"] += 1
-            if committed:
-                committed()
 
     def _answer(self) -> None:
         """Acknowledge what is due, and send everything that waits."""
@@ -291,7 +262,7 @@ class Link:
             old = self._version == 5 and reason.value == 0x84
             self._ended = f"the broker refuses: {reason}"
             raise (OldBroker if old else Refused)(self._ended)
-        self.limits = _limits(self._version, bool(flags.session_present), properties)
+        self.limits = limits_of(self._version, bool(flags.session_present), properties)
         self._handler.linked(self.limits)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -317,13 +288,7 @@ class Link:
             self._handler.subscribed(topic, None if reason.value >= 0x80 else reason.value, str(reason))
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
-        done = self._writes.pop(mid, None)
-        if done is None:
-            return
-        if reason.value == 0x10:
-            done("refused", "nobody is subscribed to the command's topic")
-        else:
-            done("refused" if reason.is_failure else "good", str(reason))
+        self._outgoing.answered(mid, reason)
 
 
 class Wake(Protocol):
@@ -332,19 +297,6 @@ class Wake(Protocol):
     def ring(self) -> None: ...
     def hush(self) -> None: ...
     def fileno(self) -> int: ...
-
-
-def _limits(version: Version, session_present: bool, properties: Any) -> Limits:
-    said = {} if properties is None else vars(properties)
-    return Limits(
-        version=version,
-        session_present=session_present,
-        max_packet=said.get("MaximumPacketSize"),
-        max_qos=said.get("MaximumQoS", 2),
-        receive_maximum=said.get("ReceiveMaximum", 65535),
-        session_expiry_s=said.get("SessionExpiryInterval"),
-        wildcards=bool(said.get("WildcardSubscriptionAvailable", 1)),
-    )
 
 
 def _plain(error: Exception) -> str:

@@ -10,14 +10,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.mqtt.client import Version
 from edge_agent.mqtt.frames import Message
-from edge_agent.mqtt.link import Done, Limits, Link, LinkLost, OldBroker, Refused
+from edge_agent.mqtt.link import Link, LinkLost, OldBroker, Refused
+from edge_agent.mqtt.outgoing import Done, Limits
 from edge_agent.mqtt.settings import Broker
 from edge_agent.mqtt.wire import fits
 
@@ -37,6 +38,17 @@ class Listener(Protocol):
     def received(self, messages: Sequence[Message], committed: Callable[[], None] | None, wall_ns: int, mono_ns: int) -> None: ...
     def up(self, limits: Limits) -> None: ...
     def down(self, reason: str) -> None: ...
+
+
+class _Job(NamedTuple):
+    """A command on its way to the connection's thread: for this link and no later one."""
+
+    link: Link | None
+    until_ns: int
+    topic: str
+    payload: bytes
+    expiry_s: float
+    done: Done
 
 
 class Bell:
@@ -71,7 +83,7 @@ class Session:
         self._listener, self._clock, self._memory = listener, clock, state / "subscriptions.json"
         self._bell = Bell()
         self._stop = threading.Event()
-        self._jobs: deque[tuple[Link | None, str, bytes, float, Done]] = deque()
+        self._jobs: deque[_Job] = deque()
         self._link: Link | None = None
         self._version: Version = broker.version
         self._silent_v5 = 0
@@ -94,12 +106,12 @@ class Session:
         self._stop.set()
         self._bell.ring()
 
-    def publish(self, topic: str, payload: bytes, expiry_s: float, done: Done) -> None:
-        """Send a command if the link is up right now. `done` is called once, on any thread."""
+    def publish(self, topic: str, payload: bytes, *, expiry_s: float, within_s: float, done: Done) -> None:
+        """Send a command if the link is up right now, and not later than `within_s`. `done` is called once, on any thread."""
         if self.limits is None:
             done("refused", f"no link: {self.reason}")
             return
-        self._jobs.append((self._link, topic, payload, expiry_s, done))
+        self._jobs.append(_Job(self._link, self._clock.mono_ns() + int(within_s * 1e9), topic, payload, expiry_s, done))
         self._bell.ring()
 
     def status(self) -> dict[str, Any]:
@@ -117,7 +129,8 @@ class Session:
         }
 
     def _counts(self) -> dict[str, int]:
-        now = dict(self._link.counts) if self._link else {}
+        link = self._link
+        now = dict(link.counts) if link else {}
         return {key: self._totals.get(key, 0) + now.get(key, 0) for key in {**self._totals, **now}}
 
     # ---- the thread
@@ -160,11 +173,13 @@ class Session:
 
     def _serve(self, link: Link) -> None:
         while self._jobs:
-            asked, topic, payload, expiry_s, done = self._jobs.popleft()
-            if asked is link:
-                link.publish(topic, payload, expiry_s, done)
+            job = self._jobs.popleft()
+            if job.link is not link:
+                job.done("refused", "the link was lost before the command left")
+            elif self._clock.mono_ns() > job.until_ns:
+                job.done("refused", "too late: the connection was busy")
             else:
-                done("refused", "the link was lost before the command left")
+                link.publish(job.topic, job.payload, job.expiry_s, job.done)
         if self._broker.coalesce:
             self._stop.wait(self._broker.coalesce)
         if self.limits and self._clock.mono_ns() - self._asked_ns > _ASK_AGAIN_NS:
@@ -274,4 +289,4 @@ class Session:
 
     def _refuse_jobs(self) -> None:
         while self._jobs:
-            self._jobs.popleft()[-1]("refused", f"no link: {self.reason}")
+            self._jobs.popleft().done("refused", f"no link: {self.reason}")

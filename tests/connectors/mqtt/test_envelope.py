@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,9 @@ def test_ed25519_needs_no_secret_at_the_receiver() -> None:
 def test_a_value_that_is_not_finite_is_never_sealed() -> None:
     with pytest.raises(ValueError, match="JSON"):
         sealed(float("nan"))
+
+
+def test_the_documentation_shows_the_fields_that_are_sent() -> None:
+    page = (Path(__file__).parents[3] / "docs/mqtt-commands.md").read_text()
+    shown = json.loads(page.split("```json\n")[1].split("\n")[0])
+    assert list(shown) == list(json.loads(sealed()))
