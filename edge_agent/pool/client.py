@@ -126,6 +126,8 @@ class Client:
                     data += piece
                     if len(data) > bound:
                         raise EdgeAgentError(f"{self.url}{path}: more than {bound} bytes in one answer; this is no edge agent of ours")
+        except httpx.DecodingError as e:
+            raise EdgeAgentError(f"{self.url}{path}: the answer came garbled ({e}); pull again") from e
         except httpx.HTTPError as e:
             raise self._unreachable(e) from e
         if response.status_code not in ((200, 404) if missing_is_none else (200,)):

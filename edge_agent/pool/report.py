@@ -22,14 +22,14 @@ def _agent(folder: Path) -> dict[str, Any]:
     manifest = manifests.read(folder, folder.name)
     kinds: Counter[str] = Counter()
     labels: Counter[str] = Counter()
-    holes = missing = last = epoch = 0
+    holes = missing = last = 0
     for row in _rows(folder, [batch.name for batch in manifest.files]):
         kinds[row["kind"]] += 1
         if row["kind"] == "label" and row["payload"]:
             labels[str(json.loads(row["payload"]).get("value"))] += 1
-        if row["seq"] > last + 1 and (row["epoch"] == epoch or last):
+        if row["seq"] > last + 1:
             holes, missing = holes + 1, missing + row["seq"] - last - 1
-        last, epoch = row["seq"], row["epoch"]
+        last = row["seq"]
     return {
         "records": sum(kinds.values()),
         "cursor": [manifest.cursor.epoch, manifest.cursor.seq],
@@ -46,5 +46,5 @@ def _rows(folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
     pa = arrow()
     for name in names:
         file = pa.parquet.ParquetFile(folder / name)
-        for group in file.iter_batches(columns=["epoch", "seq", "kind", "payload"], batch_size=5000):
+        for group in file.iter_batches(columns=["seq", "kind", "payload"], batch_size=5000):
             yield from group.to_pylist()
