@@ -70,7 +70,10 @@ loops:
 @click.option("--mqtt", metavar="URL", help="An MQTT broker, like mqtt://10.0.0.6:1883.")
 def command(file: Path, opcua: str | None, mqtt: str | None) -> None:
     """Write a first commented configuration to FILE (edge-agent.yaml); never overwrites."""
+    from edge_agent.config.load import parse
+
     text = first(file, opcua=opcua, mqtt=mqtt)
+    parse(text, str(file), environment={})  # an address that `check` would refuse is refused here
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)

@@ -138,7 +138,7 @@ class _Reader:
         return None
 
     def _plugin(self, kind: plugin.Kind, node: Node, path: Path, key: str) -> ModuleType | None:
-        name = self._word(node, key, path, f"one of: {', '.join(plugin.names(kind))}")
+        name = self._word(node, key, path, f"the kind of {kind}, like {_LIKE[kind]}")
         if name is None:
             return None
         try:
@@ -164,6 +164,7 @@ class _Reader:
 
 
 _PLUGGED = ("connectors", "tags")
+_LIKE = {"connector": "opcua", "policy": "rules", "head": "anomaly"}
 
 
 def _where(root: Node, path: Path) -> tuple[int, int]:
