@@ -9,11 +9,14 @@
 //   user=agent password=secret  the one user
 //   step=100                    ms between two values of Counter               slow=3000    ms until SlowSetpoint answers
 //   late=0                      s until the node Late appears                  max_items=0  limit of MonitoredItemsPerCall and NodesPerRead
+//   lease=0                     ms without a beat on P1.Lease until the trim goes back to 0 by itself; 0: never
+//   stamps=0                    1: each line says `at`, ms since 1970
 //   csv=FILE separator=; time=datetime columns=JSON quality=COLUMN rate=1 start=auto|method
 //       replays a table: columns is {"Column": "P1.Flow", "Other": {"node": "P1.Pressure", "unit": "bar", "range": [0, 10]}};
 //       a row's source time is the moment of the start plus the row's distance from the first row, divided by rate; the
 //       quality column holds names of status codes; an empty cell is BadNoData. Replay.Row and Replay.Done tell how far it
-//       is; with start=method nothing moves until the method Replay.Start is called.
+//       is; with start=method nothing moves until the method Replay.Start is called, with start=signal until SIGUSR2 comes;
+//       {"replay": "started", "ms": ...} says when that was.
 //
 // Prints one JSON line for each event on stdout: {"ready": endpoint}, {"write": node, "value", "type", "user", "client"} for
 // every write that arrives, {"answered": node, "status"}, {"call": method, "arguments", "user"}. SIGTERM: orderly end.
@@ -24,13 +27,14 @@ const opcua = require(process.env.NODE_OPCUA || "node-opcua");
 const { DataType, DataValue, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy, StatusCodes, Variant, VariantArrayType, makeEUInformation } = opcua;
 
 const NAMESPACE = "urn:plant";
-const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+let stamps = false;
+const say = (line) => process.stdout.write(JSON.stringify(stamps ? { ...line, at: Date.now() } : line) + "\n");
 const double = (value) => new Variant({ dataType: DataType.Double, value });
 const READ = "CurrentRead", WRITE = "CurrentRead | CurrentWrite";
 
 function settings(args) {
   const found = { port: 48400, host: "127.0.0.1", pki: path.join(__dirname, "pki"), export: "", trust: "auto", none: 1, anonymous: 1, user: "agent",
-    password: "secret", step: 100, slow: 3000, late: 0, max_items: 0, csv: "", separator: ";", time: "datetime", columns: "{}", quality: "", rate: 1, start: "auto" };
+    password: "secret", step: 100, slow: 3000, late: 0, max_items: 0, lease: 0, stamps: 0, csv: "", separator: ";", time: "datetime", columns: "{}", quality: "", rate: 1, start: "auto" };
   for (const arg of args) {
     const at = arg.indexOf("="), key = arg.slice(0, at);
     if (!(key in found)) throw new Error(`unknown setting ${arg}`);
@@ -112,13 +116,25 @@ function builder(ns, folder) {
   return { analog, plain, setpoint, argument, method };
 }
 
-function addPump(make) {
+function addPump(make, o) {
   make.plain("P1.Running", "Boolean", true);
   make.plain("P1.Remote", "Boolean", true);
   make.plain("P1.Alarm", "Boolean", false);
-  make.plain("P1.Lease", "UInt32", 0);
+  const lease = make.plain("P1.Lease", "UInt32", 0);
   make.setpoint("P1.SpeedBase", "rpm", 0, 3000, 1500, within(0, 3000));
-  make.setpoint("P1.SpeedTrim", "rpm", -300, 300, 0, within(-300, 300));
+  const trim = make.setpoint("P1.SpeedTrim", "rpm", -300, 300, 0, within(-300, 300));
+  if (o.lease) fallBack(lease, trim, o.lease);
+}
+
+// what a PLC does with a lease: a trim stands only as long as somebody keeps counting
+function fallBack(lease, trim, patience) {
+  let beaten = Date.now();
+  lease.on("value_changed", () => { beaten = Date.now(); });
+  setInterval(() => {
+    if (trim.value === 0 || Date.now() - beaten < patience) return;
+    say({ fallback: "P1.SpeedTrim", from: trim.value });
+    trim.value = 0;
+  }, Math.max(10, patience / 10));
 }
 
 const within = (low, high) => (value, held) => {
@@ -191,7 +207,9 @@ function addReplay(make, folder, o) {
   const run = () => {
     if (begun) return;
     begun = true;
-    const start = Date.now(), due = table.seconds.map((s) => start + ((s - table.seconds[0]) / o.rate) * 1000);
+    const start = Date.now();
+    say({ replay: "started", ms: start });
+    const due = table.seconds.map((s) => start + ((s - table.seconds[0]) / o.rate) * 1000);
     let i = 0;
     const next = () => {
       if (i < due.length && due[i] <= Date.now()) { emit(i, new Date(due[i])); i += 1; } // one row a turn, so that every row can be sampled
@@ -202,17 +220,19 @@ function addReplay(make, folder, o) {
   };
   make.method(folder, "Replay.Start", [], run);
   if (o.start === "auto") run();
+  if (o.start === "signal") process.on("SIGUSR2", run);
 }
 
 // ---------------------------------------------------------------- main
 
 async function main() {
   const o = settings(process.argv.slice(2));
+  stamps = !!o.stamps;
   const server = await makeServer(o);
   const space = server.engine.addressSpace, ns = space.registerNamespace(NAMESPACE);
   const folder = ns.addObject({ browseName: "Plant", organizedBy: space.rootFolder.objects, nodeId: "s=Plant" });
   const make = builder(ns, folder);
-  addPump(make);
+  addPump(make, o);
   addOddities(make, ns, folder, o);
   addMoving(make, folder, o);
   if (o.csv) addReplay(make, folder, o);
