@@ -136,7 +136,8 @@ def _fold(problems: list[Problem], words: Mapping[str, str]) -> list[Problem]:
 
 
 def _masked(told: Problem, others: int, words: Mapping[str, str]) -> Problem:
-    what, cure = told.what + (f" (and in {others} more copies)" if others else ""), told.cure
+    more = f" (and in {others} more {'copy' if others == 1 else 'copies'})" if others else ""
+    what, cure = told.what + more, told.cure
     for tag, secret in words.items():
         if len(secret) > 3:
             what, cure = what.replace(secret, f"<{tag}>"), cure.replace(secret, f"<{tag}>")

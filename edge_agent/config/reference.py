@@ -18,13 +18,36 @@ Durations, rates and frequencies carry their unit: `200 ms`, `5 s`, `50/min`, `2
 `$CREDENTIALS_DIRECTORY/NAME` or, beside the file, `secrets/NAME` (readable by its owner alone); `!env NAME` for an environment variable.
 """
 
+_TEMPLATES = """## How templates work
+
+A template is written once; each entry of `use` makes copies of its connectors, tags and loops. `${name}` stands for a parameter, in
+values and in keys; a value that is nothing but `${name}` keeps its type. `$${` is a plain `${`. An example is
+`configs/two-hundred-pumps.yaml`.
+
+```yaml
+templates:
+  pump:
+    params: [id, node, most]
+    defaults: {most: 60}
+    tags:
+      "${id}_flow": {from: plc, node: "nsu=urn:plant;s=${node}.Flow", unit: l/min, range: [0, "${most}"]}
+use:
+  - {template: pump, with: {id: p1, node: Main}}                          # one copy
+  - template: pump                                                        # one for each row
+    with: [{id: p2, node: East, most: 240}, {id: p3, node: West}]
+  - template: pump                                                        # one for each combination: a01 ... b12
+    each: {line: [a, b], number: 01..12}
+    with: {id: "${line}${number}", node: "Line.${line}.P${number}"}
+```
+"""
+
 
 def text() -> str:
     """The whole page."""
     whole = schema.compose()
     writer = _Writer(whole["$defs"])
     writer.section("The file", whole)
-    return "\n".join([_HEAD, *writer.lines, *_expressions(), ""])
+    return "\n".join([_HEAD, *writer.lines, _TEMPLATES, *_expressions(), ""])
 
 
 class _Writer:
@@ -43,7 +66,7 @@ class _Writer:
         required = part.get("required", [])
         self.lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
         for key, inner in part.get("properties", {}).items():
-            default = "**required**" if key in required else _code(inner["default"]) if inner.get("default") is not None else ""
+            default = "**required**" if key in required else _code(inner["default"]) if inner.get("default") not in (None, "") else ""
             self.lines.append(f"| `{key}` | {self._kind(inner)} | {default} | {_cell(self._meaning(inner))} |")
         self.lines.append("")
         for key, inner in part.get("properties", {}).items():

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel as _BaseModel
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
+from edge_agent.config.words import shown
+
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _HERTZ = {"mHz": 1e-3, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
 _BYTES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -29,9 +31,9 @@ def _with_unit(units: dict[str, float], example: str) -> Any:
     def parse(value: Any) -> float:
         if isinstance(value, str) and (match := pattern.fullmatch(value.strip())):
             return float(match[1]) * units[match[2]]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            raise ValueError(f"{value} has no unit; did you mean '{value} {example.split()[1]}'?")
-        raise ValueError(f"{value!r} is not understood; write a number and one of {', '.join(units)}, like '{example}'")
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            raise ValueError(f"{value:.12g} has no unit; did you mean '{value:.12g} {example.split()[1]}'?")
+        raise ValueError(f"{shown(value)} is not understood; write a number and one of {', '.join(units)}, like '{example}'")
 
     return parse
 
@@ -69,7 +71,7 @@ def _rate(value: Any) -> float:
     """'50/min' -> per second."""
     match = re.fullmatch(rf"{_NUMBER}\s*/\s*(s|min|h|d)", value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a rate; write a number per s, min, h or d, like '50/min'")
+        raise ValueError(f"{shown(value)} is not a rate; write a number per s, min, h or d, like '50/min'")
     return float(match[1]) / _SECONDS[match[2]]
 
 
@@ -95,7 +97,7 @@ def _share(value: Any) -> float:
     if isinstance(value, str) and (match := re.fullmatch(rf"{_NUMBER}\s*%", value.strip())):
         value = float(match[1]) / 100
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is not a share; write a number from 0 to 1 or a percentage like '1%'")
+        raise ValueError(f"{shown(value)} is not a share; write a number from 0 to 1 or a percentage like '1%'")
     return float(value)
 
 

@@ -93,7 +93,7 @@ def _mend_type(value: Any, wanted: list[str]) -> str:
     if wanted == ["true or false"]:
         return "write true or false"
     if wanted == ["a text"] and isinstance(value, int | float):
-        return f"put it in quotes: '{value}'"
+        return f"put it in quotes: '{shown(value)}'"
     if _NUMBERS.intersection(wanted) and isinstance(value, str):
         number = re.match(r"\s*([-+]?[0-9.]+)\s*(.*)", value)
         if number and not number[2]:

@@ -136,7 +136,9 @@ class _Builder:
             return Scalar(None, span)
 
     def _refuse_tag(self, tag: str | None, span: Span, path: Path) -> None:
-        if tag is not None:
+        if tag in _TAGS:
+            self._note(span, path, f"{tag} stands before something that is no name", "write a single word after it")
+        elif tag is not None:
             self._note(span, path, f"the tag {tag} is not known", "only !secret and !env may stand here, before a name")
 
     def _sequence(self, span: Span, path: Path) -> Sequence:

@@ -12,6 +12,7 @@ from edge_agent.errors import Problem
 # what libyaml says (a part of it) -> what, cure
 _WORDS: list[tuple[str, str, str]] = [
     ("cannot start any token", "this character cannot start a value", "put the value in quotes"),
+    ("unexpected ':'", "a ':' inside a value", "put the value in quotes"),
     ("mapping values are not allowed", "a ':' where no key can stand", "put the text in quotes, or mend the indentation"),
     ("could not find expected ':'", "a key without ':'", "write 'key: value'; mind the space after the colon"),
     ("did not find expected ',' or ']'", "a list in [ ] that is not closed", "add ',' or ']'"),

@@ -1,5 +1,6 @@
 """Words with a unit become SI numbers, and come out again as words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -56,3 +57,17 @@ def test_a_number_comes_out_as_a_word_that_means_it(value: float) -> None:
 )
 def test_the_word_is_the_one_a_person_would_write(value: float, word: str) -> None:
     assert TypeAdapter(Duration).dump_python(value, mode="json") == word
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (5, "5 has no unit; did you mean '5 s'?"),
+        (-5, "-5 is not understood"),
+        (True, "true is not understood"),
+        ([1], "a list is not understood"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_files_own_words(word: object, said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        TypeAdapter(Duration).validate_python(word)
