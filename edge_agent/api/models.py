@@ -46,7 +46,9 @@ class ConsumerOut(_Border):
 
 
 class RecordOut(_Border):
-    """One line of a page of /v1/feedback. sha256(prev + canonical header) is `hash`: see docs/decisions on the ledger."""
+    """One line of a page of /v1/feedback. `hash` is the SHA-256 over the 32 bytes of `prev` and the JSON, without spaces, of
+    {"blobs", "epoch", "kind", "loop", "mono_ns", "owner", "payload_sha256", "seq", "share", "wall_ns"} in this order;
+    `payload_sha256` is that of the payload's bytes as they stand in the line."""
 
     agent: str
     site: str

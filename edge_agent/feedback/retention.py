@@ -14,7 +14,7 @@ from typing import Any
 from edge_agent.feedback import schema
 from edge_agent.feedback.store import Entry, Store
 
-_CHUNK = 1000  # records a step, so that an intent never waits long behind it
+_CHUNK = 4000  # records a step, so that an intent never waits long behind it
 _EMPTY = 300  # bytes of a record without its payload, indexes included
 _NAMES = {schema.PLAIN: "unlabelled", schema.LABELLED: "labelled", schema.AUDITED: "audit"}
 
@@ -66,7 +66,9 @@ def _drop_payloads(store: Store, worth: int, max_size: float, note: Note) -> Dro
 
 
 def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
-    """The oldest records of this worth: (seq, bytes of payload and blobs), at most a chunk and about 2 % of the room."""
+    """The oldest records of this worth: (seq, bytes of payload and blobs), at most a chunk; as much as there is too much, and
+    2 % of the room more often than not."""
+    enough = max(max_size / 50, store.size() - max_size)
     rows = store.db.execute(
         "SELECT seq, length(payload) + coalesce((SELECT sum(b.bytes) FROM blob_ref r JOIN blob b USING (sha256)"
         " WHERE r.seq = record.seq), 0)"
@@ -77,7 +79,7 @@ def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
     for seq, length in rows:
         chosen.append((seq, length))
         size += length
-        if size > max_size / 50:
+        if size > enough:
             break
     return chosen
 
@@ -127,7 +129,6 @@ def _commit(store: Store, change: Callable[[sqlite3.Connection], None], entry: E
         store.roll_back()
         raise
     store.advance(seqs, last)
-    store.db.execute("PRAGMA incremental_vacuum(512)").fetchall()
 
 
 def _empty(db: sqlite3.Connection) -> int:

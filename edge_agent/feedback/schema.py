@@ -52,7 +52,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA journal_size_limit=16000000")
+        db.execute("PRAGMA journal_size_limit=4000000")
         db.execute("PRAGMA cache_size=-4000")
         _migrate(db)
     except BaseException:

@@ -15,6 +15,7 @@ from edge_agent.feedback.chain import GENESIS, Header, digest, link
 from edge_agent.feedback.row import COLUMNS, Row, fault_of
 
 _INSERT = f"INSERT INTO record({COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - only our own column names
+_SHRINK_PAGES = 2000
 _TAIL = 256  # records whose hashes are recomputed at each opening
 
 
@@ -92,8 +93,20 @@ class Store:
 
     def size(self) -> int:
         """Bytes in use: the pages of the database that are not free, and the blobs."""
-        pages, free, page = (self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
-        return int((pages - free) * page) + int(self.db.execute("SELECT coalesce(sum(bytes), 0) FROM blob").fetchone()[0])
+        pages, free, page = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * page + int(self.db.execute("SELECT coalesce(sum(bytes), 0) FROM blob").fetchone()[0])
+
+    def slack(self) -> int:
+        """Bytes of the file's free pages: used again by what comes, or given back by `shrink`."""
+        return self._pragma("freelist_count") * self._pragma("page_size")
+
+    def shrink(self) -> None:
+        """Give some of the free pages back to the disk."""
+        self.db.execute(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})").fetchall()
+        self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _pragma(self, name: str) -> int:
+        return int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def close(self) -> None:
         self.db.close()

@@ -194,16 +194,26 @@ class Writer:
     def _make_room(self, store: Store) -> None:
         """Look at the size, and drop one chunk while there is too much: never more in one turn, intents wait behind it."""
         try:
-            self._size, self.room = store.size(), self._folder.free() >= self._limits.min_free
-            too_much = self._size > self._limits.max_size
-            dropped = None
-            if too_much or not self.room:
-                dropped = retention.step(store, self._limits.max_size, lambda what: self._entry("agent", what), spare=not too_much)
+            self._size, slack, self.room = store.size(), store.slack(), self._folder.free() >= self._limits.min_free
+            self._crowded, self._unlooked = self._drop(store) or self._shrink(store, slack), 0
         except (sqlite3.Error, OSError) as e:
             self._broken(e)
-            return
-        self.last_seq, self._crowded, self._unlooked = store.seq, dropped is not None, 0
+        self.last_seq = store.seq
+
+    def _drop(self, store: Store) -> bool:
+        too_much = self._size > self._limits.max_size
+        if self.room and not too_much:
+            return False
+        dropped = retention.step(store, self._limits.max_size, lambda what: self._entry("agent", what), spare=not too_much)
         self._dropped += dropped.payloads if dropped else 0
+        return dropped is not None
+
+    def _shrink(self, store: Store, slack: int) -> bool:
+        """Free pages are used again by what comes; they go back to the disk only where the file itself is too large."""
+        if not slack or (self.room and self._size + slack <= self._limits.max_size):
+            return False
+        store.shrink()
+        return store.slack() < slack
 
     def _entry(self, kind: str, payload: Mapping[str, Any]) -> Entry:
         return Entry(kind, None, self._identity.owner, "site", self._clock.wall_ns(), self._clock.mono_ns(), encode(payload))

@@ -5,7 +5,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.feedback.chain import GENESIS, Header, digest, encode, link
@@ -23,12 +23,14 @@ def header(**changed: object) -> Header:
     return Header(**{**fields, "seq": 3, "share": "site", "wall_ns": 4, **changed})  # type: ignore[arg-type]
 
 
+@settings(max_examples=40)
 @given(PAYLOAD)
 def test_a_payload_read_and_written_again_has_the_same_bytes(payload: dict[str, object]) -> None:
     data = encode(payload)
     assert encode(msgspec.json.decode(data)) == data
 
 
+@settings(max_examples=40)
 @given(PAYLOAD)
 def test_the_order_of_keys_does_not_matter(payload: dict[str, object]) -> None:
     assert encode(dict(reversed(payload.items()))) == encode(payload)

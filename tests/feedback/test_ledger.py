@@ -275,6 +275,19 @@ async def test_too_little_room_on_the_disk_shows(open_ledger: Open) -> None:
             await ledger.append("intent", {})
 
 
+async def test_bytes_on_disk_stay_bounded(open_ledger: Open, folder: Path) -> None:
+    ledger = open_ledger(Limits(max_size=400_000, min_free=0))
+    for n in range(40):
+        ledger.append_many([Line("sample", {"n": n, "k": k, "x": "y" * 800}) for k in range(50)])
+        await ledger.append("intent", {"n": n})
+    with anyio.fail_after(5):
+        while ledger.status()["bytes"] > 400_000 or (folder / "current" / FILE).stat().st_size > 500_000:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    found = records(folder)
+    assert len([r for r in found if r.kind == "intent" and r.payload.get("n") is not None]) == 40
+    assert verify(folder).ok
+
+
 async def test_readers_see_whole_groups_while_the_writer_writes(ledger: Ledger, folder: Path) -> None:
     done = threading.Event()
     seen: list[bool] = []
