@@ -73,7 +73,7 @@ def gather(
         persistence=_persistence(held, now_ns),
         wish=_wish(station, case),
         spent=held.budgets.spent(now_ns, current),
-        interlocks=_interlocks(station, tag),
+        interlocks=told_interlocks(station, tag),
         operator=_operator(station, held, tag, current, now_ns),
         mode=_mode(station, tag, now_ns),
         rival=RivalFacts(epoch=health.epoch, newest=health.newest_epoch),
@@ -148,7 +148,8 @@ def _wish(station: Station, case: Case | None) -> WishFacts | None:
     )
 
 
-def _interlocks(station: Station, tag: str) -> tuple[tuple[str, bool | None], ...] | None:
+def told_interlocks(station: Station, tag: str) -> tuple[tuple[str, bool | None], ...] | None:
+    """Each interlock of a tag as it stands now; None if they are not those of the configuration."""
     compiled, written = station.interlocks.get(tag, ()), station.writes[tag].interlocks
     if len(compiled) != len(written):
         return None

@@ -17,7 +17,7 @@ from edge_agent.contracts import Journal, Writable
 from edge_agent.execute.actuator import Actuator, Assets
 from edge_agent.execute.aims import Aim, aims, track
 from edge_agent.execute.book import Book
-from edge_agent.execute.evidence import Case, absolute
+from edge_agent.execute.evidence import Case, absolute, told_interlocks
 from edge_agent.execute.gate.facts import Scalar, Value
 from edge_agent.execute.gate.permit import Finding
 from edge_agent.execute.lease import Lease
@@ -241,10 +241,12 @@ class Executor:
 
     async def _starved(self) -> None:
         """No window for a long time is a bad input too."""
-        limit = int(self._station.owner.bounds.starved_s * 1e9)
-        if self._window_ns is not None and self._station.clock.mono_ns() - self._window_ns > limit:
+        limit = self._station.owner.bounds.starved_s
+        if limit is None or self._window_ns is None:
+            return
+        if self._station.clock.mono_ns() - self._window_ns > int(limit * 1e9):
             self._good_windows = 0
-            await self.change("inputs_bad", reason=f"inputs: no window for {limit / 1e9:g} s")
+            await self.change("inputs_bad", reason=f"inputs: no window for {limit:g} s")
 
     async def _rivals(self) -> None:
         health = self._station.health()
@@ -267,9 +269,14 @@ class Executor:
             await self.change("broken", reason="the way back to neutral is blocked: look at the tag, then reset")
         return outcomes
 
+    def _forbidden(self) -> bool:
+        standing = [tag for tag, held in self._held.items() if self._station.away(tag, held)]
+        return any(truth is False for tag in standing for _, truth in told_interlocks(self._station, tag) or ())
+
     async def _beat(self) -> None:
-        """Only while active, and not while the way back is blocked: then the PLC shall take the trim back."""
-        if self._station.modes.mode not in _ACTIVE or self._steps.blocked_for_s() > 0:
+        """Only while active, and not while the way back is blocked or an interlock of a standing trim is false:
+        then the PLC shall take the trim back."""
+        if self._station.modes.mode not in _ACTIVE or self._steps.blocked_for_s() > 0 or self._forbidden():
             return
         for lease in self._leases.values():
             await lease.beat()

@@ -75,10 +75,15 @@ class Steps:
             lock.release()
 
     async def taken(self, tag: str, reads: Scalar | None, why: str) -> None:
-        """Somebody else changed the tag: it is the operator's now. Again and again: another writer."""
+        """Somebody else changed the tag: it is the operator's now. Again and again: another writer.
+
+        A trim found at neutral counts for nobody: that is the PLC taking it back, as its contract says.
+        """
         station, memory = self._station, self._held[tag]
         now = station.clock.mono_ns()
-        memory.foreign_ns = (*(at for at in memory.foreign_ns if now - at < FOREIGN_NS), now)[-FOREIGN_MOST:]
+        recent = tuple(at for at in memory.foreign_ns if now - at < FOREIGN_NS)
+        taken_back = memory.moved and same(reads, station.neutral(tag), station.fence(tag, "trim").tolerance)
+        memory.foreign_ns = recent if taken_back else (*recent, now)[-FOREIGN_MOST:]
         await self._book.note("operator", {"tag": tag, "expected": memory.value, "reads": reads, "why": why})
         memory.taken, memory.value = True, reads
         if len(memory.foreign_ns) >= FOREIGN_MOST:

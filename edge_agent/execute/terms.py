@@ -41,7 +41,7 @@ class Bounds:
     settle_s: float = 30.0  # how long a write of unknown outcome may still take effect
     audit_s: float = 10.0  # our tags are read back from the device this often even where nothing seems to have changed
     longest_hold_s: float = 300.0
-    starved_s: float = 10.0  # without a window for this long the inputs are bad; above the loop's hop
+    starved_s: float | None = 10.0  # without a window for this long the inputs are bad; None where windows follow parts or cycles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from execute_rig import GATE, rig, trim
 
+from edge_agent.execute.terms import Bounds
 from edge_agent.messages import Mode, Proposal
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,15 @@ async def test_no_window_at_all_holds_too(tmp_path: Path) -> None:
     assert b.modes.mode is Mode.HOLD
 
 
+async def test_a_loop_whose_windows_follow_parts_may_wait(tmp_path: Path) -> None:
+    b = rig(tmp_path, bounds=Bounds(starved_s=None))
+    await b.arm()
+    await b.warm()
+    b.clock.advance(1000.0)
+    await b.executor.tick()
+    assert b.modes.mode is Mode.ARMED
+
+
 async def test_arming_runs_out_and_the_trim_goes_back(tmp_path: Path) -> None:
     b = rig(tmp_path)
     await b.arm(for_s=10.0)
@@ -221,6 +231,21 @@ async def test_while_the_way_back_is_blocked_the_heartbeat_stops_and_in_the_end_
     assert b.modes.mode is Mode.LOCKOUT
     assert await b.executor.reset(by="ann", reason="looked") is None
     assert b.modes.mode is Mode.OBSERVE
+
+
+async def test_a_standing_trim_whose_interlock_goes_false_loses_its_heartbeat(tmp_path: Path) -> None:
+    b = rig(tmp_path)
+    await b.arm()
+    await b.warm()
+    await b.until(-20.0, trim(-20.0))
+    b.plc.values["running"] = False
+    beats, writes = len(b.plc.beats), len(b.plc.writes)
+    for _ in range(3):
+        await b.turn(trim(-50.0))
+    assert (len(b.plc.beats), len(b.plc.writes)) == (beats, writes)
+    b.plc.values["running"] = True
+    await b.until(-50.0, trim(-50.0))
+    assert len(b.plc.beats) > beats
 
 
 async def test_an_unknown_interlock_does_not_hinder_the_way_back(tmp_path: Path) -> None:

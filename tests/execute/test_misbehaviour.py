@@ -190,6 +190,18 @@ async def test_a_plc_that_restarts_and_forgets_the_trim_is_taken_for_an_operator
     assert b.modes.mode is Mode.OBSERVE
 
 
+async def test_a_plc_that_takes_the_trim_back_again_and_again_is_no_other_writer(tmp_path: Path) -> None:
+    b = rig(tmp_path)
+    for _ in range(4):
+        await b.arm()
+        await b.warm()
+        await b.until(-20.0, trim(-20.0))
+        b.plc.values["speed"] = 0.0
+        for _ in range(4):
+            await b.turn(trim(-20.0))
+    assert b.modes.mode is Mode.OBSERVE
+
+
 async def test_a_link_that_dies_in_mid_write_leaves_an_open_outcome_that_is_settled_when_it_is_back(tmp_path: Path) -> None:
     b = await armed(tmp_path)
     b.plc.script.append("vanish")
