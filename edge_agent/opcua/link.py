@@ -73,6 +73,7 @@ class Link:
                 failure = trouble.first(e)
             else:
                 failure = ConnectionError("the server ended the session")
+            _heed_cancellation()
             if self.clock.mono_ns() - began_ns > _STEADY_S * 1e9:
                 backoff_s = _FIRST_BACKOFF_S
             self._lost(failure)
@@ -87,6 +88,7 @@ class Link:
         orderly = True  # leave with CloseSession, unless the session is to be taken up again
         try:
             await self._attach(channel)
+            _heed_cancellation()
             self.channel = channel
             await self._work(channel)
         except Exception as e:
@@ -113,6 +115,7 @@ class Link:
             group.create_task(watch.stall(subscription, self._delivery, self.clock))
             group.create_task(audit.run(channel, known.per_read))
             group.create_task(watch.retry(self._items, lambda due: self._retry(channel, due), self.clock))
+            await asyncio.Event().wait()  # for ever: waiting here, not in the group's end, keeps the count of cancellations right
 
     # ------------------------------------------------------------ connecting
 
@@ -188,7 +191,7 @@ class Link:
         if security.pinned(presented, identity.trusted) is None:
             expected = ", ".join(security.fingerprint(c) for c in identity.trusted)
             raise PlantError(f"the server presents a certificate that is not the pinned one (sha256 {expected}...); refused") from cause
-        if not isinstance(cause, PlantError):
+        if isinstance(cause, PlantError | ConnectionError | ua.UaError):
             raise PlantError(f"the server refused our certificate ({identity.certificate_path}); make the server trust it") from cause
 
     # ------------------------------------------------------------ subscribing
@@ -306,3 +309,10 @@ class Link:
         if self._session_s and self._session_s < self.options.session_s * 0.9:
             found.append(f"the server ends an idle session after {self._session_s:g} s; longer outages cost a new session")
         return found
+
+
+def _heed_cancellation() -> None:
+    """A TaskGroup drops a cancellation that arrives together with a failure, wait_for (before 3.12) one that arrives with a result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -52,7 +52,7 @@ class Subscription:
         parameters = request.Parameters
         parameters.RequestedPublishingInterval = options.publish_s * 1000
         parameters.RequestedMaxKeepAliveCount = keep_alive = max(1, round(options.keep_alive_s / options.publish_s))
-        parameters.RequestedLifetimeCount = max(3 * keep_alive, round(options.outage_s * 1.25 / options.publish_s))
+        parameters.RequestedLifetimeCount = max(3 * keep_alive, round(self._lifetime_s / options.publish_s))
         parameters.MaxNotificationsPerPublish = _NOTIFICATIONS
         parameters.PublishingEnabled = True
         result = (await channel.ask(request, ua.CreateSubscriptionResponse)).Parameters
@@ -92,6 +92,11 @@ class Subscription:
         (result,) = (await channel.ask(request, ua.TransferSubscriptionsResponse)).Parameters.Results
         result.StatusCode.check()
         return sorted(result.AvailableSequenceNumbers or [])
+
+    @property
+    def _lifetime_s(self) -> float:
+        """How long the server is to keep the subscription without us: as long as an outage, and as the session."""
+        return max(self._options.outage_s * 1.25, self._options.session_s)
 
     # ------------------------------------------------------------ running
 
@@ -195,7 +200,7 @@ class Subscription:
             "id": self.id,
             "publish_s": {"asked": options.publish_s, "revised": self.publish_s},
             "keep_alive_s": {"asked": options.keep_alive_s, "revised": self.keep_alive_s},
-            "lifetime_s": {"asked": options.outage_s * 1.25, "revised": self.lifetime_s},
+            "lifetime_s": {"asked": self._lifetime_s, "revised": self.lifetime_s},
             "unacknowledged_max": self._acknowledge.maxlen,
         }
 

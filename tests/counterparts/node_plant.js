@@ -159,8 +159,8 @@ function addOddities(make, ns, folder, o) {
 }
 
 function addMoving(make, folder, o) {
-  const counter = make.plain("Counter", "UInt32", 0, READ), temperature = make.analog("Temperature", "°C", 0, 200), still = make.plain("Still", "Double", 3, READ);
-  let count = Math.floor((Date.now() - Date.UTC(2024, 0, 1)) / o.step), quality = StatusCodes.Good;
+  let count = Math.floor((Date.now() - Date.UTC(2024, 0, 1)) / o.step) % 2 ** 32, quality = StatusCodes.Good; // goes on where it was, also after a restart
+  const counter = make.plain("Counter", "UInt32", count, READ), temperature = make.analog("Temperature", "°C", 0, 200), still = make.plain("Still", "Double", 3, READ);
   const began = Date.now();
   setInterval(() => {
     counter.setValueFromSource({ dataType: DataType.UInt32, value: ++count }, StatusCodes.Good, new Date());
