@@ -164,6 +164,9 @@ class Agent:
             return
         self.loops[name] = live
         self.started_loops += 1
+        self._record(["start", name])
+        if live.memory.baseline is not None:
+            self._record(["baseline", name, live.memory.baseline])
         self.perceiver.add(app.view(self.configuration, name, partial(self._readings, name)))
         self.supervisor.start(f"loop {name}", live.runner.run)
 
@@ -224,8 +227,6 @@ class Agent:
             except ValueError as e:
                 memory.baseline = None
                 _log.warning("%s", e)
-            else:
-                self._record(["baseline", name, memory.baseline])
 
     def _lockout(self, name: str) -> str | None:
         """Why the loop was locked out when the agent last ran; a restart does not lift it."""
@@ -247,6 +248,7 @@ class Agent:
         for name in names:
             await self.supervisor.stop(f"loop {name}")
             self.perceiver.remove(name)
+            self._record(["end", name])
             self.loops.pop(name, None)
 
     # ------------------------------------------------------------ what the parts call

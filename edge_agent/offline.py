@@ -12,7 +12,7 @@ from edge_agent.decide.link import Decider
 from edge_agent.diagnose.runtime import InProcessRuntime
 from edge_agent.messages import Reading
 from edge_agent.perceive.intake import Intake
-from edge_agent.perceive.link import Perceiver
+from edge_agent.perceive.link import Perceiver, View
 from edge_agent.replay import Middle, Replay
 
 
@@ -21,12 +21,13 @@ async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exac
     rules = app.tag_rules(configuration, configuration.file.loops)
     perceiver = Perceiver(Intake(rules, wall_ns=head["wall_ns"], mono_ns=head["mono_ns"]))
     runtime = InProcessRuntime(app.opener(configuration))
-    middles: dict[str, Middle] = {}
-    replay = Replay(perceiver, middles, exact=exact, config_hash=configuration.hash)
-    for name in configuration.file.loops:
+
+    async def start(name: str) -> tuple[View, Middle]:
         diagnoser, _ = await app.diagnoser(configuration, name, runtime)
-        middles[name] = Middle(diagnoser, Decider(app.policy(configuration, name), name))
-        perceiver.add(app.view(configuration, name, partial(_readings, perceiver, replay, name)))
+        decider = Decider(app.policy(configuration, name), name)
+        return app.view(configuration, name, partial(_readings, perceiver, replay, name)), Middle(diagnoser, decider)
+
+    replay = Replay(perceiver, start, configuration.file.loops, exact=exact, config_hash=configuration.hash)
     return replay, runtime.close
 
 

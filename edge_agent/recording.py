@@ -7,6 +7,7 @@ cut off in mid-frame (mains off) is good up to there.
     ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian
     ["tick", mono]   ["link", connector, state, mono]   ["alive", connector, mono]
     ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON]
+    ["start", loop]  ["end", loop]                      the loop's windows begin and end here
     ["baseline", loop, [[centre], [scale]]]             what the loop had learnt before the recording began
     ["relearn", loop]                                   it was told to learn that anew
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import queue
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +33,7 @@ VERSION = 1
 _LENGTH = struct.Struct("<I")
 _FRAME_MAX = 64 << 20
 _FLUSH_S = 1.0
+_CHUNK = 1 << 16
 _QUEUE = 10_000
 _TIMED = ("late", "failed")  # diagnoses that a replay cannot come to by itself
 
@@ -74,7 +77,7 @@ class Recorder:
         self.failed = ""
         self.frames = 0
         self._queue: queue.Queue[Frame | None] = queue.Queue(_QUEUE)
-        self._file = path.open("xb")
+        self._file = path.open("xb", buffering=0)
         self._thread = threading.Thread(target=self._write, name=f"record {path.name}", daemon=True)
         self.put(["head", {"version": VERSION, **head}])
         self._thread.start()
@@ -109,50 +112,60 @@ class Recorder:
             self.failed = f"{self.path}: {e.strerror}; the recording ends here"
 
     def _write_some(self, out: BinaryIO) -> bool:
-        """Write what comes until nothing came for a while; False at the end."""
-        while True:
+        """Write what comes within a second, so that not more than that is lost with the mains; False at the end."""
+        until = time.monotonic() + _FLUSH_S
+        while (left := until - time.monotonic()) > 0:
             try:
-                frame = self._queue.get(timeout=_FLUSH_S)
+                frame = self._queue.get(timeout=left)
             except queue.Empty:
                 return True
             if frame is None:
                 return False
             data = _encode(frame)
             out.write(_LENGTH.pack(len(data)) + data)
+        return True
 
 
 def read(path: Path) -> Iterator[Frame]:
     """The frames of a recording, the head first. EdgeAgentError if it is none of ours."""
+    from zstandard import ZstdError
+
+    frames = _frames(path)
+    try:
+        head = next(frames, None)
+        if head is None or head[0] != "head" or head[1].get("version") != VERSION:
+            raise EdgeAgentError(f"{path}: not a recording of version {VERSION}; record it anew with this version")
+        yield head
+        yield from frames
+    except (ZstdError, msgspec.MsgspecError, KeyError, IndexError, TypeError) as e:
+        raise EdgeAgentError(f"{path}: not a recording, or damaged ({e})") from e
+
+
+def _frames(path: Path) -> Iterator[Frame]:
+    """Whole frames; what was cut off at the end is left out."""
+    held = bytearray()
+    for plain in _plain(path):
+        held += plain
+        start = 0
+        while len(held) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(held, start)
+            if length > _FRAME_MAX:
+                raise EdgeAgentError(f"{path}: a frame of {length} bytes: not a recording, or damaged")
+            end = start + _LENGTH.size + length
+            if end > len(held):
+                break
+            yield list(_decode(bytes(held[start + _LENGTH.size : end])))
+            start = end
+        del held[:start]
+
+
+def _plain(path: Path) -> Iterator[bytes]:
+    """What the file decompresses to. Not through zstandard's reader: that holds the last blocks of a cut-off file back."""
     import zstandard
 
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-        try:
-            first = _next(stream)
-            if first is None or first[0] != "head" or first[1].get("version") != VERSION:
-                raise EdgeAgentError(f"{path}: not a recording of version {VERSION}; record it anew with this version")
-            while first is not None:
-                yield first
-                first = _next(stream)
-        except (zstandard.ZstdError, msgspec.MsgspecError, KeyError, IndexError, TypeError) as e:
-            raise EdgeAgentError(f"{path}: not a recording, or damaged ({e})") from e
-
-
-def _next(stream: BinaryIO) -> Frame | None:
-    header = _exactly(stream, _LENGTH.size)
-    if header is None:
-        return None
-    (length,) = _LENGTH.unpack(header)
-    if length > _FRAME_MAX:
-        raise EdgeAgentError(f"a frame of {length} bytes: this is not a recording, or it is damaged")
-    data = _exactly(stream, length)
-    return None if data is None else list(_decode(data))
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes | None:
-    data = b""
-    while len(data) < count:
-        more = stream.read(count - len(data))
-        if not more:
-            return None  # cut off here: what came before is good
-        data += more
-    return data
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield stream.decompress(chunk)
+            if stream.eof:
+                return

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.contracts import Situation
 from edge_agent.loop import Decide, Diagnose
 from edge_agent.messages import Decision, Diagnosis, LinkState, Window
-from edge_agent.perceive.link import Perceiver
+from edge_agent.perceive.link import Perceiver, View
 from edge_agent.recording import Frame, canonical, samples_of
 
 _WAITING = 64  # windows of a loop that wait for their turn; the live queue is shorter
@@ -37,6 +37,9 @@ class Replayed:
         return self.recorded == canonical(self.decision)
 
 
+Start = Callable[[str], Awaitable[tuple[View, Middle]]]
+
+
 class Replay:
     """Feeds a recording to a perceiver and to the middles of its loops.
 
@@ -44,9 +47,12 @@ class Replay:
     is diagnosed when it is cut, with what was applied last in the recording.
     """
 
-    def __init__(self, perceiver: Perceiver, middles: Mapping[str, Middle], *, exact: bool, config_hash: str = "") -> None:
+    def __init__(self, perceiver: Perceiver, start: Start, loops: Collection[str], *, exact: bool, config_hash: str = "") -> None:
+        """`start` makes a loop's view and links; they are made anew where the recording says that the loop started."""
         self._perceiver = perceiver
-        self._middles = middles
+        self._start = start
+        self._loops = loops
+        self._middles: dict[str, Middle] = {}
         self._exact = exact
         self._waiting: dict[str, OrderedDict[int, Window]] = {}
         self.config_hash = config_hash
@@ -56,16 +62,37 @@ class Replay:
 
     async def run(self, frames: Iterable[Frame]) -> AsyncIterator[Replayed]:
         """Decisions in the order of the recording."""
+        if not self._exact:
+            for loop in self._loops:
+                await self._begin(loop)
         for frame in frames:
             if frame[0] == "turn":
                 async for replayed in self._turn(frame):
                     yield replayed
-                continue
-            for window in self._perceive(frame):
-                if self._exact:
-                    self._keep(window)
-                elif window.loop in self._middles:
-                    yield await self._decide(window, *self._applied.get(window.loop, ({}, False)), None, None)
+            elif frame[0] in ("start", "end"):
+                await self._start_or_end(frame)
+            else:
+                async for replayed in self._cut(frame):
+                    yield replayed
+
+    async def _cut(self, frame: Frame) -> AsyncIterator[Replayed]:
+        for window in self._perceive(frame):
+            if self._exact:
+                self._keep(window)
+            elif window.loop in self._middles:
+                yield await self._decide(window, *self._applied.get(window.loop, ({}, False)), None, None)
+
+    async def _start_or_end(self, frame: Frame) -> None:
+        if self._exact and frame[1] in self._loops:
+            await self._begin(frame[1], again=frame[0] == "start")
+
+    async def _begin(self, loop: str, again: bool = True) -> None:
+        self._perceiver.remove(loop)
+        self._middles.pop(loop, None)
+        self._waiting.pop(loop, None)
+        if again:
+            view, self._middles[loop] = await self._start(loop)
+            self._perceiver.add(view)
 
     def _perceive(self, frame: Frame) -> list[Window]:
         kind, *rest = frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_a_recording_cut_off_by_the_mains_is_good_up_to_there(tmp_path: Path) ->
     frames = list(read(tmp_path / "cut"))
     assert [frame[1] for frame in frames[1:]] == list(range(len(frames) - 1))
     assert 100 < len(frames) < 5_000
+
+
+def test_a_recording_whose_process_is_killed_holds_all_but_its_last_second(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", {"agent": "a"})
+    start = time.monotonic()
+    count = 0
+    while time.monotonic() - start < 2.5:
+        recorder.put(["tick", count])
+        count += 1
+        time.sleep(0.01)
+    (tmp_path / "as it lies on disk").write_bytes((tmp_path / "r").read_bytes())
+    recorder.close()
+    assert len(list(read(tmp_path / "as it lies on disk"))) > 100
 
 
 def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
