@@ -46,13 +46,13 @@ class Reader:
         marks = ",".join("?" * len(shares or ()))
         payload = "payload" if shares is None else f"CASE WHEN share IN ({marks}) THEN payload END"
         return self._rows(
-            f"SELECT {_SCANT}, {payload} FROM record WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - only our own column names
+            f"SELECT {_SCANT}, {payload} FROM line WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - only our own column names
             (*(shares or ()), self._start(cursor), limit),
         )
 
     def row(self, seq: int) -> Row | None:
         """The row of this seq."""
-        rows = self._rows(f"SELECT {COLUMNS} FROM record WHERE seq = ?", (seq,))  # noqa: S608
+        rows = self._rows(f"SELECT {COLUMNS} FROM line WHERE seq = ?", (seq,))  # noqa: S608
         return rows[0] if rows else None
 
     def record(self, seq: int) -> Record | None:
@@ -62,14 +62,14 @@ class Reader:
 
     def newest(self, limit: int, kind: str | None = None, loop: str | None = None) -> list[Record]:
         """The newest records, newest first, of this kind and loop."""
-        where = "(? IS NULL OR kind = ?) AND (? IS NULL OR loop = ?)"
-        query = f"SELECT {COLUMNS} FROM record WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
-        return [record_of(row) for row in self._rows(query, (kind, kind, loop, loop, limit))]
+        wanted = {name: value for name, value in (("kind", kind), ("loop", loop)) if value is not None}
+        where = " AND ".join([f"{name} = ?" for name in wanted] or ["1"])
+        query = f"SELECT {COLUMNS} FROM line WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        return [record_of(row) for row in self._rows(query, (*wanted.values(), limit))]
 
     def labels(self, limit: int = 10_000) -> Iterator[Record]:
         """Every label, newest first."""
-        query = f"SELECT {COLUMNS} FROM record WHERE kind = 'label' ORDER BY seq DESC LIMIT ?"  # noqa: S608
-        return (record_of(row) for row in self._rows(query, (limit,)))
+        return iter(self.newest(limit, "label"))
 
     def last(self) -> Cursor:
         """The newest record's place."""

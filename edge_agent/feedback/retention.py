@@ -1,7 +1,8 @@
 """What is dropped when the ledger is full? The oldest unlabelled first, then labelled, the audit trail last.
 
-Three kinds of step, each one transaction that also writes down what it did: payloads (with their blobs) of one worth;
-and, once the empty records take a quarter of the room, those themselves, leaving a hole that the chain vouches for.
+Two kinds of step, each one transaction that also writes down what it did: payloads (with their blobs) of one worth; and
+empty records themselves, leaving a hole that the chain vouches for, once they take a quarter of the room or before
+anything that is labelled has to go.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ def step(store: Store, max_size: float, note: Note, *, spare: bool = False) -> D
     unlabelled."""
     if _empty(store.db) * _EMPTY > max_size / 4 and (done := _remove_empty(store, note)):
         return done
-    for worth in (schema.PLAIN,) if spare else _NAMES:
-        if done := _drop_payloads(store, worth, max_size, note):
+    if (done := _drop_payloads(store, schema.PLAIN, max_size, note)) or spare:
+        return done
+    for worth in (schema.LABELLED, schema.AUDITED):
+        if done := _remove_empty(store, note) or _drop_payloads(store, worth, max_size, note):
             return done
-    return None if spare else _remove_empty(store, note)
+    return _remove_empty(store, note)
 
 
 def _drop_payloads(store: Store, worth: int, max_size: float, note: Note) -> Dropped | None:
@@ -53,7 +56,8 @@ def _drop_payloads(store: Store, worth: int, max_size: float, note: Note) -> Dro
     def change(db: sqlite3.Connection) -> None:
         seqs = [(seq,) for seq, _ in chosen]
         held = [sha for seq in seqs for (sha,) in db.execute("SELECT sha256 FROM blob_ref WHERE seq = ?", seq)]
-        db.executemany("UPDATE record SET payload = NULL WHERE seq = ?", seqs)
+        db.executemany("DELETE FROM payload WHERE seq = ?", seqs)
+        db.executemany("UPDATE record SET kept = 0 WHERE seq = ?", seqs)
         db.executemany("DELETE FROM blob_ref WHERE seq = ?", seqs)
         gone.extend(sha for sha in set(held) if not db.execute("SELECT 1 FROM blob_ref WHERE sha256 = ?", (sha,)).fetchone())
         db.executemany("DELETE FROM blob WHERE sha256 = ?", [(sha,) for sha in gone])
@@ -70,9 +74,9 @@ def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
     2 % of the room more often than not."""
     enough = max(max_size / 50, store.size() - max_size)
     rows = store.db.execute(
-        "SELECT seq, length(payload) + coalesce((SELECT sum(b.bytes) FROM blob_ref r JOIN blob b USING (sha256)"
+        "SELECT seq, length(data) + coalesce((SELECT sum(b.bytes) FROM blob_ref r JOIN blob b USING (sha256)"
         " WHERE r.seq = record.seq), 0)"
-        " FROM record WHERE seq > ? AND worth = ? AND kind != 'agent' AND payload IS NOT NULL ORDER BY seq LIMIT ?",
+        " FROM record JOIN payload USING (seq) WHERE seq > ? AND worth = ? ORDER BY seq LIMIT ?",
         (_progress(store.db, f"payload {worth}"), worth, _CHUNK),
     )
     chosen, size = [], 0
@@ -86,10 +90,10 @@ def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
 
 def _remove_empty(store: Store, note: Note) -> Dropped | None:
     """Remove the oldest run of neighbouring records without payload."""
-    start = store.db.execute("SELECT seq FROM record WHERE payload IS NULL ORDER BY seq LIMIT 1").fetchone()
+    start = store.db.execute("SELECT seq FROM record WHERE kept = 0 ORDER BY seq LIMIT 1").fetchone()
     if start is None:
         return None
-    look = "SELECT seq, prev, hash, payload IS NULL FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
+    look = "SELECT seq, prev, hash, NOT kept FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
     rows = store.db.execute(look, (start[0], _CHUNK)).fetchall()
     run: list[tuple[int, bytes, bytes]] = []
     for seq, prev, mark, empty in rows:

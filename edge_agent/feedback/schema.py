@@ -1,4 +1,7 @@
-"""What tables does a ledger file hold, and how does an older file become today's?"""
+"""What tables does a ledger file hold, and how does an older file become today's?
+
+Payloads lie in a table of their own: dropping the oldest empties whole pages, and looking through records reads none of them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from edge_agent.errors import LedgerDamaged, LedgerError
 FILE = "ledger.sqlite3"
 APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model", "agent"})
+AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model"})
 
-# How long a record's payload is worth keeping: the column `worth`. Retention drops the lowest first.
-PLAIN, LABELLED, AUDITED = 0, 1, 2
+# How long a record's payload is worth keeping: the column `worth`. Retention drops the lowest first; what
+# retention itself wrote lasts, because the chain needs it to vouch for what is gone.
+PLAIN, LABELLED, AUDITED, LASTING = 0, 1, 2, 3
 
 
 class NewerLedger(LedgerError):
@@ -26,17 +30,19 @@ def _v1(db: sqlite3.Connection) -> None:
 
     tables = sqlite_utils.Database(db)
     record = {"seq": int, "epoch": int, "kind": str, "loop": str, "wall_ns": int, "mono_ns": int, "owner": str, "share": str}
-    record |= {"worth": int, "payload_sha256": str, "blobs": str, "prev": bytes, "hash": bytes, "payload": bytes}
-    optional = {"loop", "blobs", "payload"}
-    tables.table("record").create(record, pk="seq", not_null=set(record) - optional)
+    record |= {"worth": int, "kept": int, "payload_sha256": str, "blobs": str, "prev": bytes, "hash": bytes}
+    optional = {"loop", "blobs"}
+    tables.table("record").create(record, pk="seq", not_null=set(record) - optional, defaults={"kept": 1})
+    tables.table("payload").create({"seq": int, "data": bytes}, pk="seq", not_null={"data"})
     tables.table("epoch").create({"epoch": int, "first_seq": int, "wall_ns": int}, pk="epoch", not_null={"first_seq", "wall_ns"})
     tables.table("hole").create({"first": int, "last": int, "before": bytes, "after": bytes}, pk="first")
     tables.table("blob").create({"sha256": str, "bytes": int}, pk="sha256", not_null={"bytes"})
     tables.table("blob_ref").create({"seq": int, "sha256": str}, pk=("seq", "sha256"))
     tables.table("progress").create({"name": str, "value": int}, pk="name", not_null={"value"})
     db.execute("CREATE INDEX blob_used ON blob_ref(sha256)")
-    db.execute("CREATE INDEX label_record ON record(seq) WHERE kind = 'label'")
-    db.execute("CREATE INDEX empty_record ON record(seq) WHERE payload IS NULL")
+    db.execute("CREATE INDEX record_kind ON record(kind)")
+    db.execute("CREATE INDEX record_empty ON record(seq) WHERE kept = 0")
+    db.execute("CREATE VIEW line AS SELECT record.*, payload.data AS payload FROM record LEFT JOIN payload USING (seq)")
 
 
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_v1,)

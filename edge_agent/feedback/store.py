@@ -14,7 +14,8 @@ from edge_agent.feedback.blobs import Blobs
 from edge_agent.feedback.chain import GENESIS, Header, digest, link
 from edge_agent.feedback.row import COLUMNS, Row, fault_of
 
-_INSERT = f"INSERT INTO record({COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608 - only our own column names
+_HEAD = Row._fields[:-1]
+_INSERT = f"INSERT INTO record({', '.join(_HEAD)}) VALUES ({', '.join('?' * len(_HEAD))})"  # noqa: S608 - only our own column names
 _SHRINK_PAGES = 2000
 _TAIL = 256  # records whose hashes are recomputed at each opening
 
@@ -31,6 +32,7 @@ class Entry(NamedTuple):
     payload: bytes
     blobs: tuple[bytes, ...] = ()
     about: tuple[int, ...] = ()  # the older records that a label speaks of
+    lasting: bool = False  # never dropped
 
 
 class Store:
@@ -75,6 +77,9 @@ class Store:
             names += [(sha, len(data), seq) for sha, data in zip(shas, entry.blobs, strict=True)]
             prev = mark
         self.db.executemany(_INSERT, rows)
+        self.db.executemany(
+            "INSERT INTO payload VALUES (?, ?)", [(row[0], entry.payload) for row, entry in zip(rows, entries, strict=True)]
+        )
         if names:
             self.db.executemany("INSERT OR IGNORE INTO blob VALUES (?, ?)", [(sha, size) for sha, size, _ in names])
             self.db.executemany("INSERT OR IGNORE INTO blob_ref VALUES (?, ?)", [(seq, sha) for sha, _, seq in names])
@@ -136,7 +141,7 @@ class Store:
 
 def check_tail(db: sqlite3.Connection, count: int = _TAIL) -> tuple[int, bytes]:
     """Recompute the last records; return seq and hash of the last one. LedgerDamaged."""
-    newest = f"SELECT {COLUMNS} FROM record ORDER BY seq DESC LIMIT ?"  # noqa: S608 - only our own column names
+    newest = f"SELECT {COLUMNS} FROM line ORDER BY seq DESC LIMIT ?"  # noqa: S608 - only our own column names
     found = db.execute(newest, (count,)).fetchall()
     hole: tuple[int, bytes] = db.execute("SELECT last, after FROM hole ORDER BY last DESC LIMIT 1").fetchone() or (0, GENESIS)
     prev: bytes | None = None
@@ -155,7 +160,15 @@ def _after_hole(db: sqlite3.Connection, row: Row) -> bool:
 
 
 def _row(header: Header, entry: Entry, prev: bytes, mark: bytes) -> tuple[object, ...]:
-    worth = schema.AUDITED if entry.kind in schema.AUDIT else schema.LABELLED if entry.kind == "label" else schema.PLAIN
+    worth = _worth(entry)
     blobs = json.dumps(header.blobs) if header.blobs else None
-    stamps = (entry.wall_ns, entry.mono_ns, entry.owner, entry.share, worth, header.payload_sha256, blobs, prev, mark, entry.payload)
+    stamps = (entry.wall_ns, entry.mono_ns, entry.owner, entry.share, worth, header.payload_sha256, blobs, prev, mark)
     return (header.seq, header.epoch, entry.kind, entry.loop, *stamps)
+
+
+def _worth(entry: Entry) -> int:
+    if entry.lasting:
+        return schema.LASTING
+    if entry.kind in schema.AUDIT:
+        return schema.AUDITED
+    return schema.LABELLED if entry.kind == "label" else schema.PLAIN

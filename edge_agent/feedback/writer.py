@@ -204,7 +204,9 @@ class Writer:
         too_much = self._size > self._limits.max_size
         if self.room and not too_much:
             return False
-        dropped = retention.step(store, self._limits.max_size, lambda what: self._entry("agent", what), spare=not too_much)
+        dropped = retention.step(
+            store, self._limits.max_size, lambda what: self._entry("agent", what)._replace(lasting=True), spare=not too_much
+        )
         self._dropped += dropped.payloads if dropped else 0
         return dropped is not None
 
