@@ -59,6 +59,8 @@ def step_of(station: Station, memory: Held, aim: Aim, current: Scalar | None, no
     if here is None or there is None or station.writes[aim.tag].values is not None:
         return None if current is not None and identical(current, aim.target) else aim.target
     speed = pace(station.writes[aim.tag])
-    goal = destination(target=there, current=here, neutral=station.neutral(aim.tag), step=speed.step)
     since_s = memory.budgets.spent(now_ns, current).since_last_s or 0.0
+    if since_s < station.writes[aim.tag].min_interval:
+        return None
+    goal = destination(target=there, current=here, neutral=station.neutral(aim.tag), step=speed.step)
     return next_step(current=here, target=goal, since_s=since_s, pace=speed)

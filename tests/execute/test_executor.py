@@ -59,6 +59,16 @@ async def test_the_rate_is_kept(tmp_path: Path) -> None:
     assert [later - earlier for earlier, later in pairwise(times)] == [12, 12, 12, 12]
 
 
+async def test_until_the_next_step_is_due_nothing_is_asked_of_the_plant_and_nothing_recorded(tmp_path: Path) -> None:
+    b = rig(tmp_path, trim_changes={"rate": "200/min", "min_interval": "6 s"})
+    await b.arm()
+    await b.warm()
+    for _ in range(40):
+        await b.turn(trim(-100.0))
+    assert b.written == [-20.0, -40.0, -60.0, -80.0, -100.0], "whole steps: what the rate gives in the interval"
+    assert not [payload for payload in b.ledger.of("outcome") if payload["stage"] == "gate" and "rate" in payload["why"]]
+
+
 @pytest.mark.parametrize("highest", [Mode.OBSERVE, Mode.ADVISE])
 async def test_a_loop_that_is_not_armed_says_what_it_would_have_done_and_records_it_once(tmp_path: Path, highest: Mode) -> None:
     b = rig(tmp_path, highest=highest)
