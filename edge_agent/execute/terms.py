@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_agent.config.model import Tag, Write
+from edge_agent.config.model import Loop, Tag, Write
 from edge_agent.execute.gate.facts import Kind
 from edge_agent.execute.gate.limits import Limits
 from edge_agent.execute.ramp import Pace
@@ -42,6 +42,14 @@ class Bounds:
     audit_s: float = 10.0  # our tags are read back from the device this often even where nothing seems to have changed
     longest_hold_s: float = 300.0
     starved_s: float | None = 10.0  # without a window for this long the inputs are bad; None where windows follow parts or cycles
+
+
+def bounds_of(loop: Loop, min_disk: float) -> Bounds:
+    """The bounds that fit a loop's pace: windows on a grid are missed after three, those of parts and cycles never."""
+    seen = loop.perceive
+    paced = seen.every is not None and seen.follow is None and seen.cycle is None
+    starved_s = max(10.0, 3.0 * (seen.every or 0.0) * seen.hop) if paced else None
+    return Bounds(max_age_s=max(5.0, 2.0 * loop.diagnose.timeout), min_disk=min_disk, starved_s=starved_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from edge_agent.config.model import Write
+from edge_agent.config.model import Loop, Write
 from edge_agent.execute.ramp import Pace, destination, next_step
-from edge_agent.execute.terms import pace, problems, tolerance
+from edge_agent.execute.terms import bounds_of, pace, problems, tolerance
 
 PACE = Pace(step=10.0, max_step=10.0, rate_up=1.0, rate_down=1.0)
 
@@ -102,6 +102,18 @@ def test_the_tolerance_is_configured_or_half_a_step_or_rounding() -> None:
     assert tolerance(Write.model_validate({"limits": (0.0, 1.0), "verify": {"tolerance": 0.2}})) == 0.2
     assert tolerance(write(step=10.0)) == 5.0
     assert tolerance(write()) == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize(
+    ("perceive", "starved_s"),
+    [({"every": "1 s"}, 10.0), ({"every": "5 s", "hop": 4}, 60.0), ({"follow": "part"}, None), ({}, None)],
+)
+def test_a_loop_is_starved_after_three_missed_windows_or_never(perceive: dict[str, object], starved_s: float | None) -> None:
+    loop = Loop.model_validate(
+        {"perceive": {"tags": ["flow"], "window": 8, **perceive}, "diagnose": {"model": "m", "timeout": "4 s"}, "decide": {}}
+    )
+    found = bounds_of(loop, 1e6)
+    assert (found.starved_s, found.max_age_s, found.min_disk) == (starved_s, 8.0, 1e6)
 
 
 @pytest.mark.parametrize(

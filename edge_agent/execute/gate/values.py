@@ -78,4 +78,4 @@ _WHOLE = _whole()
 _REAL = frozenset({"float", "double", "f32", "f64", "number"})
 _SWITCH = frozenset({"boolean", "bool"})
 _TEXT = frozenset({"string", "str", "text"})
-_ANY = frozenset({"json", "method"})  # the device does not say: the configuration's limits alone count
+_ANY = frozenset({"json", "mqtt", "method"})  # the device does not say: the configuration's limits alone count

@@ -46,7 +46,7 @@ def holds(kind: Any, x: Any) -> bool:
     if kind in bits:
         return is_number(x) and x == int(x) and bits[kind][0] <= x <= bits[kind][1]
     return {"Double": is_number, "Float": is_number, "Boolean": lambda v: v.__class__ is bool, "String": lambda v: v.__class__ is str}.get(
-        kind, lambda _: kind in ("json", "method")
+        kind, lambda _: kind in ("json", "mqtt", "method")
     )(x)
 
 

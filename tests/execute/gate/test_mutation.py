@@ -247,7 +247,25 @@ def _value_questions() -> list[tuple[str, tuple[Any, ...]]]:
     names = ["SByte", "Byte", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "i8", "u8", "i16", "u16", "i32", "u32"]
     ends = [-(2**31) - 1, -(2**31), -32769, -32768, -129, -128, -1, 0, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31]
     wide = ["Int64", "UInt64", "i64", "u64", "Integer"]
-    other = ["Float", "Double", "number", "f32", "f64", "Boolean", "bool", "String", "str", "text", "json", "method", "odd", "", None, 5]
+    other = [
+        "Float",
+        "Double",
+        "number",
+        "f32",
+        "f64",
+        "Boolean",
+        "bool",
+        "String",
+        "str",
+        "text",
+        "json",
+        "mqtt",
+        "method",
+        "odd",
+        "",
+        None,
+        5,
+    ]
     pairs = [
         (1.0, 1.5, 0.5),
         (1.0, 1.51, 0.5),

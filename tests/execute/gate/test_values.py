@@ -163,6 +163,7 @@ def test_the_other_types(name: str, good: Any, bad: Any) -> None:
 
 def test_a_device_that_does_not_say_leaves_it_to_the_configuration_and_an_unknown_type_carries_nothing() -> None:
     assert carries("json", 1.0)
+    assert carries("mqtt", True)
     assert carries("method", "a")
     for name in ("Enumeration", "", None, 5):
         assert not carries(name, 1.0)
