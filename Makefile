@@ -46,6 +46,7 @@ check: $(VENV)/dev.ok ## lint, types, sample configurations, units, generated fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/edge-agent check --no-secrets configs/*.yaml
 	systemd/verify.sh
 
 format: $(VENV)/dev.ok ## mend what a formatter can mend

@@ -18,12 +18,14 @@ def command(config: Path, host: str | None, port: int | None) -> None:
     from edge_agent.api.server import listen, serve
     from edge_agent.clock import SystemClock
     from edge_agent.config.load import load
+    from edge_agent.notify import notify
 
     file = load(config).file
     listening = listen(host or file.api.host, file.api.port if port is None else port)
     click.echo(f"listening on http://{_shown(*listening.getsockname()[:2])}", err=True)
     if not file.api.tokens:
         click.echo("closed: no token is configured; name one under `api: {tokens: [...]}`", err=True)
+    notify("READY=1")  # the socket listens: what arrives from now on is answered
     serve(file, SystemClock(), listening)
 
 
