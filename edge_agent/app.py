@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -21,8 +22,9 @@ from edge_agent.diagnose import signature
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.link import Diagnoser
 from edge_agent.diagnose.runtime import Opener
-from edge_agent.errors import ConfigError, ModelRefused, Problem
+from edge_agent.errors import ConfigError, EdgeAgentError, ModelRefused, Problem
 from edge_agent.execute.terms import ModelTerms
+from edge_agent.lifecycle import store
 from edge_agent.messages import Reading
 from edge_agent.perceive import units
 from edge_agent.perceive.channel import Channel
@@ -171,24 +173,41 @@ def home(configuration: Configuration) -> Path:
 
 def bundle_path(configuration: Configuration, loop: str) -> Path:
     """The folder of a loop's bundle. ModelRefused if there is none."""
-    name = configuration.file.loops[loop].diagnose.model
-    found = places.bundle(name, configuration.path or Path("configuration.yaml"))
-    if found is None:
-        raise ModelRefused(
-            f"{configuration.at('loops', loop, 'diagnose', 'model')}: no bundle {name!r}; `edge-agent models list` shows them"
-        )
-    return found
+    name, file = configuration.file.loops[loop].diagnose.model, configuration.path or Path("configuration.yaml")
+    try:
+        return store.resolve(name, beside=file.parent, models=places.models(file)[1:])
+    except EdgeAgentError as e:
+        raise ModelRefused(f"{configuration.at('loops', loop, 'diagnose', 'model')}: {e}") from e
 
 
 async def diagnoser(configuration: Configuration, name: str, runtime: LoadingRuntime) -> tuple[Diagnoser, Bundle]:
-    """A loop's model, loaded. ModelRefused."""
+    """A loop's model, loaded, and allowed in this loop. ModelRefused."""
     path, loop = bundle_path(configuration, name), configuration.file.loops[name]
     await runtime.load(path)
     bundle = runtime.opened(path)
+    bundles.refuse_tier(bundle, name, loop.tier)
+    _refuse_other_windows(configuration, name, bundle)
     made = Diagnoser(
         name, bundle, bundle.head(), runtime, loop.diagnose, tags=loop.perceive.tags, scale=_scales(configuration, loop, bundle, name)
     )
     return made, bundle
+
+
+def _refuse_other_windows(configuration: Configuration, name: str, bundle: Bundle) -> None:
+    """ModelRefused unless the loop cuts its windows as the model was trained on: as many rows, as far apart."""
+    perceive, span = configuration.file.loops[name].perceive, bundle.card.window
+    if perceive.window != span.rows:
+        where = configuration.at("loops", name, "perceive", "window")
+        raise ModelRefused(f"{where}: {perceive.window} rows; {bundle.id} was trained on {span.rows}; write `window: {span.rows}`")
+    rate = _waveform_rate(configuration.tags[perceive.tags[0]]) if len(perceive.tags) == 1 else None
+    every = 1 / rate if rate else perceive.every
+    if every is None or (span.every is not None and math.isclose(every, span.every, rel_tol=1e-6)):
+        return  # a row at each sample of a tag: as far apart as its source sends
+    if span.every is None and perceive.cycle is not None:
+        return
+    where = configuration.at("loops", name, "perceive", "every")
+    wanted = f"{span.every:g} s apart" if span.every is not None else "one for each event; write `follow: TAG` instead"
+    raise ModelRefused(f"{where}: rows {every:g} s apart; {bundle.id} was trained on rows {wanted}")
 
 
 def _scales(configuration: Configuration, loop: Loop, bundle: Bundle, name: str) -> dict[str, tuple[float, float]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edge_agent.config.model import Agent
 
+_MARKS = ("manifest.json", "state.json", "card.yaml")  # of a bundle, of an installed model, of a bundle in the making
+
 
 def state(agent: Agent) -> Path:
     """The agent's state folder: as configured, else what systemd gives, else /var/lib/edge-agent/NAME."""
@@ -46,7 +48,6 @@ def models(config_file: Path) -> list[Path]:
 
 
 def bundle(name: str, config_file: Path) -> Path | None:
-    """The folder of a model bundle: a path, or a name looked up in `models`."""
-    if Path(name).is_absolute():
-        return Path(name) if Path(name).is_dir() else None
-    return next((folder / name for folder in models(config_file) if (folder / name / "card.yaml").is_file()), None)
+    """Where a model bundle lies, or is installed: a path, or a name looked up in `models`; None if nowhere."""
+    folders = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in models(config_file)]
+    return next((folder for folder in folders if any((folder / mark).is_file() for mark in _MARKS)), None)
