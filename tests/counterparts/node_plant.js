@@ -15,7 +15,7 @@
 //       replays a table: columns is {"Column": "P1.Flow", "Other": {"node": "P1.Pressure", "unit": "bar", "range": [0, 10]}};
 //       a row's source time is the moment of the start plus the row's distance from the first row, divided by rate; the
 //       quality column holds names of status codes; an empty cell is BadNoData. Replay.Row and Replay.Done tell how far it
-//       is; with start=method nothing moves until the method Replay.Start is called, with start=signal until SIGUSR2 comes;
+//       is; ask for these nodes with a sampling interval of 0 to get every row. With start=method nothing moves until the method Replay.Start is called, with start=signal until SIGUSR2 comes;
 //       {"replay": "started", "ms": ...} says when that was.
 //
 // Prints one JSON line for each event on stdout: {"ready": endpoint}, {"write": node, "value", "type", "user", "client"} for
@@ -30,6 +30,7 @@ const NAMESPACE = "urn:plant";
 let stamps = false;
 const say = (line) => process.stdout.write(JSON.stringify(stamps ? { ...line, at: Date.now() } : line) + "\n");
 const double = (value) => new Variant({ dataType: DataType.Double, value });
+const EVERY = { minimumSamplingInterval: 0 }; // with a requested sampling interval of 0 every change is reported
 const READ = "CurrentRead", WRITE = "CurrentRead | CurrentWrite";
 
 function settings(args) {
@@ -59,7 +60,7 @@ async function makeServer(o) {
     disableDiscovery: false,
     allowAnonymous: !!o.anonymous,
     userManager: { isValidUser: (user, password) => user === o.user && password === o.password },
-    serverCapabilities: { maxSessions: 20, operationLimits: { maxNodesPerRead: limit, maxMonitoredItemsPerCall: limit, maxNodesPerTranslateBrowsePathsToNodeIds: limit } },
+    serverCapabilities: { maxSessions: 20, minSupportedSampleRate: 0, operationLimits: { maxNodesPerRead: limit, maxMonitoredItemsPerCall: limit, maxNodesPerTranslateBrowsePathsToNodeIds: limit } },
   });
   await server.initialize();
   return server;
@@ -100,8 +101,8 @@ function watchRequests(server) {
 function builder(ns, folder) {
   const analog = (name, unit, low, high, more) => ns.addAnalogDataItem({ componentOf: folder, browseName: name, nodeId: "s=" + name, dataType: "Double", minimumSamplingInterval: 10,
     engineeringUnitsRange: { low, high }, engineeringUnits: makeEUInformation(unit, unit, unit), accessLevel: READ, userAccessLevel: READ, ...more });
-  const plain = (name, dataType, value, access = WRITE) => ns.addVariable({ componentOf: folder, browseName: name, nodeId: "s=" + name, dataType, minimumSamplingInterval: 10,
-    accessLevel: access, userAccessLevel: access, value: new Variant({ dataType: DataType[dataType], value }) });
+  const plain = (name, dataType, value, access = WRITE, more = {}) => ns.addVariable({ componentOf: folder, browseName: name, nodeId: "s=" + name, dataType, minimumSamplingInterval: 10,
+    accessLevel: access, userAccessLevel: access, value: new Variant({ dataType: DataType[dataType], value }), ...more });
   // `set` returns a status code; what it stores is what reads back
   const setpoint = (name, unit, low, high, start, set) => {
     const held = { value: start };
@@ -160,7 +161,7 @@ function addOddities(make, ns, folder, o) {
 
 function addMoving(make, folder, o) {
   let count = Math.floor((Date.now() - Date.UTC(2024, 0, 1)) / o.step) % 2 ** 32, quality = StatusCodes.Good; // goes on where it was, also after a restart
-  const counter = make.plain("Counter", "UInt32", count, READ), temperature = make.analog("Temperature", "°C", 0, 200), still = make.plain("Still", "Double", 3, READ);
+  const counter = make.plain("Counter", "UInt32", count, READ, EVERY), temperature = make.analog("Temperature", "°C", 0, 200), still = make.plain("Still", "Double", 3, READ);
   const began = Date.now();
   setInterval(() => {
     counter.setValueFromSource({ dataType: DataType.UInt32, value: ++count }, StatusCodes.Good, new Date());
@@ -190,10 +191,10 @@ function addReplay(make, folder, o) {
   const targets = Object.entries(wanted).map(([column, as]) => {
     const at = table.names.indexOf(column), { node, unit = "", range = [-1e9, 1e9] } = typeof as === "string" ? { node: as } : as;
     if (at < 0) throw new Error(`${o.csv} has no column ${column}; it has ${table.names.join(", ")}`);
-    return { at, variable: make.analog(node, unit, range[0], range[1]) };
+    return { at, variable: make.analog(node, unit, range[0], range[1], EVERY) };
   });
   targets.forEach(({ variable }) => variable.setValueFromSource(double(0), StatusCodes.BadWaitingForInitialData));
-  const row = make.plain("Replay.Row", "UInt32", 0, READ), done = make.plain("Replay.Done", "Boolean", false, READ);
+  const row = make.plain("Replay.Row", "UInt32", 0, READ, EVERY), done = make.plain("Replay.Done", "Boolean", false, READ, EVERY);
 
   const emit = (i, when) => {
     const cells = table.rows[i], status = quality < 0 ? StatusCodes.Good : StatusCodes[cells[quality]] || StatusCodes.Good;

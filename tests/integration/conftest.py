@@ -54,7 +54,9 @@ class NodePlant:
         command = [_node(), str(COUNTERPARTS / "node_plant.js"), *(f"{k}={v}" for k, v in arguments.items())]
         ready = sum("ready" in line for line in self.log)
         with (self.folder / "stderr").open("a") as err:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=os.environ | {"HOME": str(self.folder)})
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=err, text=True, env=os.environ | {"HOME": str(self.folder)}
+            )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
         if not self.wait(lambda log: sum("ready" in line for line in log) > ready, _READY_S):
@@ -128,21 +130,38 @@ def plant_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("plant-pki")
 
 
+def _plant(folder: Path, pki: Path, settings: Mapping[str, object]) -> NodePlant:
+    folder.mkdir()
+    return NodePlant(folder=folder, pki=pki, port=free_port(), settings=settings)
+
+
 @pytest.fixture
 def node_plant(tmp_path: Path, plant_pki: Path) -> Iterator[Callable[..., NodePlant]]:
     """Make plants: `node_plant(step=50)`. Not started yet; stopped at the end."""
     made: list[NodePlant] = []
 
     def make(*, pki: Path = plant_pki, **settings: object) -> NodePlant:
-        folder = tmp_path / f"plant{len(made)}"
-        folder.mkdir()
-        made.append(NodePlant(folder=folder, pki=pki, port=free_port(), settings=settings))
+        made.append(_plant(tmp_path / f"plant{len(made)}", pki, settings))
         return made[-1]
 
     yield make
     for plant in made:
         plant.thaw()
         plant.stop()
+
+
+@pytest.fixture(scope="session")
+def _shared_plant(tmp_path_factory: pytest.TempPathFactory, plant_pki: Path) -> Iterator[NodePlant]:
+    plant = _plant(tmp_path_factory.mktemp("shared") / "plant", plant_pki, {"step": 50, "slow": 1500}).start()
+    yield plant
+    plant.stop()
+
+
+@pytest.fixture
+def shared_plant(_shared_plant: NodePlant) -> NodePlant:
+    """One plant for all tests that do it no harm; its log begins anew with each. Setpoints stay as the last test left them."""
+    _shared_plant.log.clear()
+    return _shared_plant
 
 
 class Seen:
@@ -207,7 +226,9 @@ def opcua_session(tmp_path: Path) -> Connect:
 
     @asynccontextmanager
     async def connect(url: str, tags: Mapping[str, str | Mapping[str, Any]], **config: Any) -> AsyncIterator[Session]:
-        checked = opcua.Config.model_validate({"type": "opcua", "url": url, "keep_alive": "1 s", "publish": "100 ms", "max_backoff": "1 s", **config})
+        checked = opcua.Config.model_validate(
+            {"type": "opcua", "url": url, "keep_alive": "1 s", "publish": "100 ms", "max_backoff": "1 s", **config}
+        )
         places = {name: _tag({"node": tag} if isinstance(tag, str) else dict(tag)) for name, tag in tags.items()}
         connector = opcua.Connector(checked, places, Setup(name="plc", clock=SystemClock(), state=tmp_path / "state", agent="test"))
         session = Session(connector, Seen())

@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 Make = Callable[..., Any]
 
 
-async def test_every_count_arrives_once_in_order_with_the_servers_time(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant(step=50).start()
-    async with opcua_session(plant.url, {"counter": "Counter"}, sampling="20 ms") as session:
+async def test_every_count_arrives_once_in_order_with_the_servers_time(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, {"counter": "Counter"}, sampling="0 s") as session:
         await session.seen.until(lambda: len(session.seen.of("counter")) > 40)
     samples = session.seen.of("counter")
     assert all(b.value == a.value + 1 for a, b in pairwise(samples))
@@ -27,10 +26,9 @@ async def test_every_count_arrives_once_in_order_with_the_servers_time(node_plan
     assert time.time_ns() - samples[-1].source_ns < 10e9
 
 
-async def test_status_codes_become_qualities_and_are_counted_by_name(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant(step=50).start()
+async def test_status_codes_become_qualities_and_are_counted_by_name(shared_plant: Any, opcua_session: Make) -> None:
     tags = {"temperature": "Temperature", "quality": {"method": "SetQuality"}}
-    async with opcua_session(plant.url, tags) as session:
+    async with opcua_session(shared_plant.url, tags) as session:
         seen, connector = session.seen, session.connector
         await seen.until(lambda: seen.of("temperature"))
         for name, quality in (("BadSensorFailure", Quality.BAD), ("UncertainLastUsableValue", Quality.UNCERTAIN), ("Good", Quality.GOOD)):
@@ -41,10 +39,9 @@ async def test_status_codes_become_qualities_and_are_counted_by_name(node_plant:
     assert codes["UncertainLastUsableValue"] >= 1
 
 
-async def test_arrays_texts_and_truth_values_keep_their_kind(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
+async def test_arrays_texts_and_truth_values_keep_their_kind(shared_plant: Any, opcua_session: Make) -> None:
     tags = {"spectrum": "Spectrum", "line5": {"node": "Spectrum", "index": 5}, "recipe": "Recipe", "enable": "Enable", "level": "Level"}
-    async with opcua_session(plant.url, tags) as session:
+    async with opcua_session(shared_plant.url, tags) as session:
         await session.seen.until(lambda: {s.tag for s in session.seen.all} == set(tags))
     last = {s.tag: s.value for s in session.seen.all}
     assert isinstance(last["spectrum"], np.ndarray)
@@ -53,15 +50,14 @@ async def test_arrays_texts_and_truth_values_keep_their_kind(node_plant: Make, o
     assert (last["line5"], last["recipe"], last["enable"], last["level"]) == (2.5, "A-100", False, 1.5)
 
 
-async def test_a_dead_band_keeps_small_changes_at_the_server(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant(step=50).start()
+async def test_a_dead_band_keeps_small_changes_at_the_server(shared_plant: Any, opcua_session: Make) -> None:
     tags = {
         "all": "Temperature",
         "coarse": {"node": "Temperature", "dead_band": 2.0},
         "share": {"node": "Temperature", "dead_band": "1%"},  # of 0..200: 2
         "counter": "Counter",
     }
-    async with opcua_session(plant.url, tags) as session:
+    async with opcua_session(shared_plant.url, tags) as session:
         await session.seen.until(lambda: len(session.seen.of("counter")) > 60)
         status = session.status()
     for tag in ("coarse", "share"):
@@ -70,18 +66,16 @@ async def test_a_dead_band_keeps_small_changes_at_the_server(node_plant: Make, o
         assert all(abs(b - a) > 1.99 for a, b in pairwise(values)), (tag, status["tags"])
 
 
-async def test_a_dead_band_that_the_server_refuses_is_dropped_and_said(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant(step=50).start()
-    async with opcua_session(plant.url, {"still": {"node": "Still", "dead_band": "1%"}}) as session:  # no EURange
+async def test_a_dead_band_that_the_server_refuses_is_dropped_and_said(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, {"still": {"node": "Still", "dead_band": "1%"}}) as session:  # no EURange
         await session.seen.until(lambda: session.seen.of("still"))
         status = session.status()
     assert "refuses the dead band" in status["tags"]["still"]
 
 
-async def test_bad_nodes_do_not_hold_up_good_ones_and_are_named(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
+async def test_bad_nodes_do_not_hold_up_good_ones_and_are_named(shared_plant: Any, opcua_session: Make) -> None:
     tags = {"counter": "Counter", "gone": "Nope", "elsewhere": {"node": "nsu=urn:other;s=X"}}
-    async with opcua_session(plant.url, tags) as session:
+    async with opcua_session(shared_plant.url, tags) as session:
         seen = session.seen
         await seen.until(lambda: len(seen.of("counter")) > 3 and seen.of("gone"))
         status = session.status()
@@ -99,7 +93,9 @@ async def test_a_node_that_appears_later_is_watched_from_then_on(node_plant: Mak
 
 async def test_a_server_with_small_limits_is_asked_in_small_batches(node_plant: Make, opcua_session: Make) -> None:
     plant = node_plant(max_items=3).start()
-    tags = {f"t{i}": node for i, node in enumerate(["Counter", "Temperature", "Still", "Recipe", "Enable", "Level", "Count16", "P1.Running"])}
+    tags = {
+        f"t{i}": node for i, node in enumerate(["Counter", "Temperature", "Still", "Recipe", "Enable", "Level", "Count16", "P1.Running"])
+    }
     async with opcua_session(plant.url, tags) as session:
         await session.seen.until(lambda: {s.tag for s in session.seen.all} == set(tags))
         status = session.status()
@@ -107,17 +103,17 @@ async def test_a_server_with_small_limits_is_asked_in_small_batches(node_plant: 
     assert status["items"] == {"good": 8}
 
 
-async def test_a_still_plant_is_alive(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, {"still": "Still"}) as session:
+async def test_a_still_plant_is_alive(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, {"still": "Still"}) as session:
         await session.seen.until(lambda: session.seen.alives > 5)
         assert len(session.seen.of("still")) == 1
         assert session.seen.states() == ["connecting", "up"]
 
 
-async def test_a_namespace_by_index_works_and_is_warned_of(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, {"a": {"node": "ns=2;s=Still"}, "b": {"node": "ns=3;s=Still"}, "state": {"node": "i=2259"}}) as session:
+async def test_a_namespace_by_index_works_and_is_warned_of(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(
+        shared_plant.url, {"a": {"node": "ns=2;s=Still"}, "b": {"node": "ns=3;s=Still"}, "state": {"node": "i=2259"}}
+    ) as session:
         await session.seen.until(lambda: session.seen.of("state"))
         status = session.status()
     assert "a, b" in status["warnings"][0]
@@ -131,7 +127,7 @@ async def test_a_replayed_table_arrives_row_by_row_with_times_mapped_to_now(node
     columns = '{"Flow RMS": {"node": "P1.Flow", "unit": "l/min", "range": [0, 60]}, "B": "P1.B"}'
     plant = node_plant(csv=table, columns=columns, quality="q", rate=20, start="method").start()
     tags = {"flow": {"node": "P1.Flow"}, "b": "P1.B", "done": "Replay.Done", "go": {"method": "Replay.Start"}}
-    async with opcua_session(plant.url, tags, sampling="5 ms") as session:
+    async with opcua_session(plant.url, tags, sampling="0 s") as session:
         seen = session.seen
         await seen.until(lambda: seen.of("done"))
         assert (await session.connector.call("go", [], 3)).status == "good"

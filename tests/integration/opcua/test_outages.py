@@ -64,7 +64,9 @@ async def test_a_server_frozen_for_longer_than_the_watchdog_is_taken_up_again(no
 
 async def test_a_killed_and_restarted_server_comes_back_with_a_declared_gap(node_plant: Make, opcua_session: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    async with opcua_session(plant.url, {"counter": "Counter", "temperature": "Temperature", "still": "Still"}, sampling="20 ms") as session:
+    async with opcua_session(
+        plant.url, {"counter": "Counter", "temperature": "Temperature", "still": "Still"}, sampling="20 ms"
+    ) as session:
         await _grown(session.seen, 10)
         plant.kill()
         await session.seen.until(lambda: "down" in session.seen.states())

@@ -29,7 +29,14 @@ async def test_the_pinned_server_is_spoken_to_with_user_and_password(node_plant:
         status = session.status()
     assert reply.status == "good"
     assert plant.wait(lambda log: any("write" in line for line in log))
-    assert plant.writes()[0] == {"write": "P1.SpeedTrim", "value": 20, "type": "Double", "stamped": False, "user": "agent", "client": "edge-agent test"}
+    assert plant.writes()[0] == {
+        "write": "P1.SpeedTrim",
+        "value": 20,
+        "type": "Double",
+        "stamped": False,
+        "user": "agent",
+        "client": "edge-agent test",
+    }
     assert status["security"] == f"{policy} {mode}"
     assert "secret" not in str(status)
 

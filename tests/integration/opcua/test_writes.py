@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -31,35 +32,51 @@ _TAGS = {
 
 @pytest.mark.parametrize(
     ("tag", "value", "logged"),
-    [("trim", -200, (-200, "Double")), ("count", 7.0, (7, "Int16")), ("enable", True, (True, "Boolean")), ("level", 2.5, (2.5, "Float")), ("recipe", "B-7", ("B-7", "String"))],
+    [
+        ("trim", -200, (-200, "Double")),
+        ("count", 7.0, (7, "Int16")),
+        ("enable", True, (True, "Boolean")),
+        ("level", 2.5, (2.5, "Float")),
+        ("recipe", "B-7", ("B-7", "String")),
+    ],
 )
-async def test_a_write_has_the_nodes_exact_type_and_no_time_stamps(node_plant: Make, opcua_session: Make, tag: str, value: Any, logged: Any) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_a_write_has_the_nodes_exact_type_and_no_time_stamps(
+    shared_plant: Any, opcua_session: Make, tag: str, value: Any, logged: Any
+) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         reply = await session.connector.write(tag, value, 3)
         reading = await session.connector.read(tag)
     assert (reply.status, reply.code) == ("good", "Good")
     assert (reading.value, reading.quality, reading.age_s) == (value, 0, 0.0)
-    (line,) = plant.writes()
+    (line,) = shared_plant.writes()
     assert (line["value"], line["type"]) == logged
     assert line["stamped"] is False
 
 
-async def test_what_does_not_fit_is_never_sent(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    misfits = [("count", 40000), ("count", 1.5), ("count", True), ("enable", 1), ("trim", float("nan")), ("trim", "5"), ("level", 1e39), ("recipe", 5), ("spectrum", 1.0), ("start", 1.0)]
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_what_does_not_fit_is_never_sent(shared_plant: Any, opcua_session: Make) -> None:
+    misfits = [
+        ("count", 40000),
+        ("count", 1.5),
+        ("count", True),
+        ("enable", 1),
+        ("trim", float("nan")),
+        ("trim", "5"),
+        ("level", 1e39),
+        ("recipe", 5),
+        ("spectrum", 1.0),
+        ("start", 1.0),
+    ]
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         replies = [await session.connector.write(tag, value, 3) for tag, value in misfits]
     assert {r.status for r in replies} == {"refused"}
-    assert plant.writes() == []
+    assert shared_plant.writes() == []
     assert "32767" in replies[0].code
 
 
-async def test_the_server_s_no_is_a_refusal_with_its_own_word(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_the_server_s_no_is_a_refusal_with_its_own_word(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         outside = await session.connector.write("trim", 301, 3)
         fixed = await session.connector.write("fixed", 1.0, 3)
@@ -68,9 +85,8 @@ async def test_the_server_s_no_is_a_refusal_with_its_own_word(node_plant: Make, 
     assert fixed.code in ("BadNotWritable", "BadUserAccessDenied")
 
 
-async def test_good_is_no_proof_and_other_goods_are_unknown(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_good_is_no_proof_and_other_goods_are_unknown(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         silent = await session.connector.write("clamped", 5000, 3)
         assert silent.status == "good"
@@ -81,9 +97,8 @@ async def test_good_is_no_proof_and_other_goods_are_unknown(node_plant: Make, op
         assert (await session.connector.read("stuck")).value == 42
 
 
-async def test_a_write_that_is_not_answered_in_time_is_unknown_and_may_still_happen(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant(slow=1500).start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_a_write_that_is_not_answered_in_time_is_unknown_and_may_still_happen(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         seen = session.seen
         await seen.until(lambda: "up" in seen.states())
         reply = await session.connector.write("slow", 9, 0.5)
@@ -94,9 +109,8 @@ async def test_a_write_that_is_not_answered_in_time_is_unknown_and_may_still_hap
         assert seen.states() == ["connecting", "up"]
 
 
-async def test_the_contract_is_what_the_server_says(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_the_contract_is_what_the_server_says(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         trim = await session.connector.describe("trim")
         fixed = await session.connector.describe("fixed")
@@ -106,9 +120,8 @@ async def test_the_contract_is_what_the_server_says(node_plant: Make, opcua_sess
     assert (count.type, count.writable) == ("Int16", True)
 
 
-async def test_a_method_is_called_with_exact_argument_types(node_plant: Make, opcua_session: Make) -> None:
-    plant = node_plant().start()
-    async with opcua_session(plant.url, _TAGS) as session:
+async def test_a_method_is_called_with_exact_argument_types(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
         good = await session.connector.call("start", [1200, 3], 3)
         outside = await session.connector.call("start", [9999, 3], 3)
@@ -119,7 +132,7 @@ async def test_a_method_is_called_with_exact_argument_types(node_plant: Make, op
     assert (refused.status, refused.code) == ("refused", "BadUserAccessDenied")
     assert {r.status for r in misfits} == {"refused"}
     assert "speed (Double), tries (Int16)" in misfits[0].code
-    calls = [line for line in plant.log if "call" in line]
+    calls = [line for line in shared_plant.log if "call" in line]
     assert [c["call"] for c in calls] == ["StartPump", "StartPump", "Refuse"]
     assert calls[0]["arguments"] == [1200, 3]
     assert calls[0]["types"] == ["Double", "Int16"]
@@ -145,8 +158,6 @@ async def test_nothing_is_written_while_the_link_is_down_nor_later(node_plant: M
 
 
 async def test_a_write_under_way_when_the_plant_dies_is_unknown(node_plant: Make, opcua_session: Make) -> None:
-    import asyncio
-
     plant = node_plant(slow=20_000).start()
     async with opcua_session(plant.url, _TAGS) as session:
         await session.seen.until(lambda: "up" in session.seen.states())
