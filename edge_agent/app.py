@@ -122,7 +122,7 @@ def policy(configuration: Configuration, name: str) -> Policy:
     config = configuration.policies[name]
     writable = configuration.file.loops[name].execute
     made: Policy = plugin.load("policy", config.policy).Policy(  # type: ignore[attr-defined]
-        config, loop=name, tags=tuple(configuration.tags), writable=tuple(writable)
+        config, loop=name, tags=configuration.tags.keys(), writable=tuple(writable)
     )
     return made
 

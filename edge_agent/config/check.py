@@ -38,10 +38,10 @@ def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> 
     return findings.serious, findings.warnings
 
 
-def _keys(findings: Findings, section: str) -> list[str]:
-    """Every name of a section, also of entries that are wrong: they are told already."""
+def _keys(findings: Findings, section: str) -> Collection[str]:
+    """Every name of a section, also of entries that are wrong: they are told already. Asked for thousands of times: no list."""
     node = find(findings.root, (section,))
-    return list(node.entries) if isinstance(node, Mapping) else []
+    return node.entries.keys() if isinstance(node, Mapping) else ()
 
 
 def _tag(findings: Findings, name: str, tag: Tag, found: Sections) -> None:

@@ -22,7 +22,7 @@ def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Col
     texts = list(_of_loop(name, loop))
     if texts:
         language: Any = importlib.import_module("edge_agent.decide.expressions")  # late: most commands need no language
-        kinds = dict.fromkeys(names, language.TAG)
+        kinds = importlib.import_module("edge_agent.decide.vocabulary").Vocabulary({}, names)
         for at, text in texts:
             try:
                 language.compile(text, kinds, want="truth")

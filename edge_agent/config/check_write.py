@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from pydantic import BaseModel
 
@@ -13,7 +13,7 @@ from edge_agent.config.sections import Sections
 from edge_agent.config.tree import Path
 
 
-def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Iterable[str]) -> None:
+def check(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
     """Every tag in the loop's `execute`."""
     for tag, write in loop.execute.items():
         at: Path = ("loops", name, "execute", tag)
@@ -115,7 +115,7 @@ def _multiple(value: float, step: float) -> bool:
     return math.isclose(ratio, round(ratio), rel_tol=0, abs_tol=1e-6)
 
 
-def _others(findings: Findings, at: Path, write: Write, found: Sections, names: Iterable[str]) -> None:
+def _others(findings: Findings, at: Path, write: Write, found: Sections, names: Collection[str]) -> None:
     """The tags that a write leans on."""
     if write.base is not None and findings.tag((*at, "base"), write.base, names) and write.base == at[-1]:
         findings.error((*at, "base"), "a tag cannot be its own base", "name the operator's setpoint, which the agent does not write")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from edge_agent.config.suggest import cure
 from edge_agent.config.tree import Mapping, Path, Span, place, problem
@@ -33,7 +33,7 @@ class Findings:
         """A name that nothing has."""
         self.error(at, f"there is no {kind} `{name}`", cure(name, known), key=key)
 
-    def tag(self, at: Path, name: str, known: Iterable[str], *, key: bool = False) -> bool:
+    def tag(self, at: Path, name: str, known: Collection[str], *, key: bool = False) -> bool:
         """Whether the tag exists; an error if not."""
         if name in known:
             return True

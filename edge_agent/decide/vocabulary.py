@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from edge_agent.contracts import Situation
@@ -27,15 +27,32 @@ NAMES: Mapping[str, tuple[Type, str]] = {
 }
 
 
-def vocabulary(tags: Collection[str], *, states: Collection[str] = (), labels: Collection[str] = ()) -> dict[str, Type]:
+class Vocabulary(Mapping[str, Type]):
+    """Our own names and all tags, looked up one by one: a plant has ten thousand tags, a loop speaks of three."""
+
+    def __init__(self, own: Mapping[str, Type], tags: Collection[str]) -> None:
+        self._own, self._tags = own, tags
+
+    def __getitem__(self, name: str) -> Type:
+        if name not in self._tags:
+            return self._own[name]
+        if name not in NAMES:
+            return TAG
+        return Type(kind="any", tag=True, clash=f"{name!r} is a tag here and also {NAMES[name][1]}; give the tag another name")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self._own, *self._tags)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def vocabulary(tags: Collection[str], *, states: Collection[str] = (), labels: Collection[str] = ()) -> Vocabulary:
     """The types of all names. A tag that is called like one of ours may exist but not be named: nobody could tell which is meant."""
-    names = {name: type_ for name, (type_, _) in NAMES.items()}
-    names["state"] = Type(kind="text", choices=tuple(states))
-    names["label"] = Type(kind="text", choices=tuple(labels))
-    for tag in tags:
-        clash = f"{tag!r} is a tag here and also {NAMES[tag][1]}; give the tag another name" if tag in NAMES else ""
-        names[tag] = Type(kind="any", tag=True, clash=clash) if clash else TAG
-    return names
+    own = {name: type_ for name, (type_, _) in NAMES.items()}
+    own["state"] = Type(kind="text", choices=tuple(states))
+    own["label"] = Type(kind="text", choices=tuple(labels))
+    return Vocabulary(own, tags)
 
 
 def values(situation: Situation, *, state: str, elapsed_s: float) -> dict[str, Any]:
