@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +17,14 @@ from edge_agent.config.load import Configuration
 from edge_agent.contracts import Connector
 from edge_agent.decide.link import Decider
 from edge_agent.decide.modes import Modes
+from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.link import Diagnoser
 from edge_agent.diagnose.worker import WorkerRuntime
-from edge_agent.errors import ConfigError, LedgerError, ModelRefused
+from edge_agent.errors import EdgeAgentError, LedgerError, PlantError
 from edge_agent.execute.actuator import Assets
 from edge_agent.execute.executor import Executor
 from edge_agent.execute.station import Health as Condition
+from edge_agent.execute.terms import bounds_of
 from edge_agent.feedback.ledger import Ledger, Line
 from edge_agent.feedback.link import Feedback
 from edge_agent.feedback.reader import Reader
@@ -29,19 +32,18 @@ from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.loop import Loop, Turn
 from edge_agent.loops import Runner
-from edge_agent.memory import Memories, Memory
-from edge_agent.messages import Mode, Reading, Window
+from edge_agent.memory import Memories
+from edge_agent.messages import LinkState, Mode, Reading, Window
 from edge_agent.perceive.intake import Intake, TagState
 from edge_agent.perceive.link import Perceiver
 from edge_agent.pump import TICK_S, Pump
+from edge_agent.rearm import Standing
 from edge_agent.recording import Frame, Recorder
 from edge_agent.supervisor import Supervisor
 from edge_agent.vitals import Vitals
 from edge_agent.windows import Windows
 
 _log = logging.getLogger(__name__)
-_REARM_WINDOWS = 3  # good ones in a row before a loop arms itself again
-_REARM_PAUSE_NS = 5_000_000_000
 _END_S = 60.0  # the longest that the loops may take to shed
 
 
@@ -53,11 +55,9 @@ class Live:
     diagnoser: Diagnoser
     executor: Executor
     feedback: Feedback
-    memory: Memory
     modes: Modes
-    mode: Mode  # as it was when we last looked
-    version: tuple[int, ...]  # of its model
-    rearm_after_ns: int = 0
+    standing: Standing
+    bundle: Bundle
 
 
 class Agent:
@@ -85,13 +85,16 @@ class Agent:
         self.runtime = WorkerRuntime(app.opener(configuration))
         self.recorder = self._recorder(record, wall_ns, mono_ns) if record else None
         self._assets = Assets()
+        self._changing = asyncio.Lock()
         self._pump = Pump(
             inbox=self.inbox,
             perceiver=self.perceiver,
             ledger=self.ledger,
             clock=clock,
             put=self._put,
+            linked=self._linked,
             record=self._record,
+            linked=self._linked,
             round_done=self._round_done,
         )
 
@@ -106,16 +109,18 @@ class Agent:
             async with self.supervisor as supervisor:
                 supervisor.start("control socket", partial(control.serve, places.socket(self.configuration.file.agent), handlers))
                 self.health.expect("pump", 10.0)
+                self._pump.recorded_tags = self._recorded()
                 supervisor.start("pump", self._pump.run)
                 for name in self.configuration.connectors:
-                    self._start_connector(name)
+                    self._start_connector(name, app.connector(self.configuration, name, clock=self.clock, state=self.state))
                 for name in self.configuration.file.loops:
-                    await self._start_loop(name)
-                self._pump.recorded_tags = self._recorded()
+                    if not self.ended.is_set():
+                        await self._start_loop(name)
                 self.ready.set()
                 if self.loops or not self.refused:
                     await self.ended.wait()
-                await self._end_loops(list(self.loops), "the agent stops")
+                async with self._changing:
+                    await self._end_loops(list(self.loops), "the agent stops")
         finally:
             await self.runtime.close()
             if self.recorder:
@@ -127,37 +132,54 @@ class Agent:
         self.ended.set()
 
     async def apply(self, new: Configuration) -> reload.Change:
-        """Change over to a new configuration: only what differs is stopped and started."""
-        change = reload.change(self.configuration, new)
-        if change.needs_restart:
+        """Change over to a new configuration: only what differs is stopped and started. A loop whose model was changed on
+        disk differs too, and a refused one is tried again."""
+        async with self._changing:
+            change = reload.change(self.configuration, new, again=await asyncio.to_thread(self._other_models, new))
+            if not change.needs_restart and not self.ended.is_set():
+                await self._change_over(new, change)
             return change
+
+    async def _change_over(self, new: Configuration, change: reload.Change) -> None:
+        fresh = {name: app.connector(new, name, clock=self.clock, state=self.state) for name in sorted(change.start_connectors)}
+        if not change.empty:
+            await self._end_recording()
         await self._end_loops(sorted(change.stop_loops), "its configuration changed")
         for name in sorted(change.stop_connectors):
             await self.supervisor.stop(f"connector {name}")
             self.connectors.pop(name, None)
         self.configuration = new
+        self.ledger.share(app.shares(new))
         self._new_tags(change)
-        for name in sorted(change.start_connectors):
-            self._start_connector(name)
+        for name, connector in fresh.items():
+            self._start_connector(name, connector)
+        for name in self.refused.keys() - new.file.loops.keys():
+            del self.refused[name]
         for name in sorted(change.start_loops):
             await self._start_loop(name)
         self._pump.recorded_tags = self._recorded()
         await self._note_config()
-        return change
 
     # ------------------------------------------------------------ parts
 
-    def _start_connector(self, name: str) -> None:
-        connector = app.connector(self.configuration, name, clock=self.clock, state=self.state)
+    def _start_connector(self, name: str, connector: Connector) -> None:
         self.connectors[name] = connector
-        self.supervisor.start(f"connector {name}", partial(connector.run, self.inbox))
+        self.supervisor.start(f"connector {name}", partial(self._connect, name, connector))
+
+    async def _connect(self, name: str, connector: Connector) -> None:
+        """Run a connector. However it ends, its link is down then; it has no business ending by itself."""
+        try:
+            await connector.run(self.inbox)
+            raise PlantError(f"connectors.{name}: it ended by itself")
+        finally:
+            self.inbox.link(LinkState(connector=name, state="down", reason="the connector has ended", mono_ns=self.clock.mono_ns()))
 
     async def _start_loop(self, name: str) -> None:
         """Build and start a loop. A model that is refused stops this loop only."""
         self.refused.pop(name, None)
         try:
             live = await self._build(name)
-        except (ModelRefused, ConfigError) as e:
+        except EdgeAgentError as e:
             self.refused[name] = str(e)
             _log.error("loop %s does not run: %s", name, e)
             await self._append("model", {"event": "refused", "why": str(e)}, name)
@@ -175,9 +197,8 @@ class Agent:
         diagnoser, bundle = await app.diagnoser(configuration, name, self.runtime)
         memory = self.memories.load(name)
         self._restore(name, diagnoser, bundle.model_hash, memory)
-        modes = Modes(
-            loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=await asyncio.to_thread(self._lockout, name)
-        )
+        locked = await asyncio.to_thread(self._lockout, name) if config.tier else None
+        modes = Modes(loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=locked)
         executor = Executor(
             loop=name,
             writes=config.execute,
@@ -193,6 +214,7 @@ class Agent:
             interlocks=app.interlocks(configuration, name),
             self_check=self._condition,
             stop_file=places.stop_file(configuration.file.agent),
+            bounds=bounds_of(config, configuration.file.ledger.min_free),
             assets=self._assets,
         )
         feedback = Feedback(name, config, self.ledger, self.clock)
@@ -206,17 +228,22 @@ class Agent:
             watch=partial(self._watch, name),
         )
         runner = Runner(loop=loop, clock=self.clock, health=self.health, executor=executor, after_round=partial(self._after_round, name))
-        await self._append("model", {"event": "admitted", "model": bundle.id, "hash": bundle.hash, "signed_by": bundle.signed_by}, name)
-        return Live(
-            runner=runner,
-            diagnoser=diagnoser,
-            executor=executor,
-            feedback=feedback,
-            memory=memory,
-            modes=modes,
-            mode=modes.mode,
+        standing = Standing(
+            loop=name,
+            auto=config.rearm == "auto",
+            armed_as=app.digest(configuration, name, bundle),
             version=app.version(bundle),
+            memory=memory,
+            memories=self.memories,
+            modes=modes,
+            executor=executor,
+            clock=self.clock,
+            stop_file=places.stop_file(configuration.file.agent),
+            ending=self.ended.is_set,
         )
+        await standing.begin()
+        await self._append("model", {"event": "admitted", "model": bundle.id, "hash": bundle.hash, "signed_by": bundle.signed_by}, name)
+        return Live(runner=runner, diagnoser=diagnoser, executor=executor, feedback=feedback, modes=modes, standing=standing, bundle=bundle)
 
     def _restore(self, name: str, diagnoser: Diagnoser, model_hash: str, memory: Memory) -> None:
         if memory.model != model_hash:
@@ -230,8 +257,11 @@ class Agent:
 
     def _lockout(self, name: str) -> str | None:
         """Why the loop was locked out when the agent last ran; a restart does not lift it."""
-        with Reader(places.ledger(self.configuration.file.agent)) as reader:
-            last = reader.newest(1, "mode", name)
+        try:
+            with Reader(places.ledger(self.configuration.file.agent)) as reader:
+                last = reader.newest(1, "mode", name)
+        except (LedgerError, sqlite3.Error) as e:
+            return f"whether it was locked out could not be read at the start: {e}"
         return str(last[0].payload.get("reason")) if last and last[0].payload.get("to") == Mode.LOCKOUT else None
 
     async def _end_loops(self, names: list[str], reason: str) -> None:
@@ -262,6 +292,13 @@ class Agent:
         if self.recorder is not None:
             self.recorder.put(frame)
 
+    def _linked(self, state: LinkState) -> None:
+        """A device that came back may be another one: what it says of our tags is asked anew."""
+        if state.state == "up":
+            tags = [tag for tag, spec in self.configuration.tags.items() if spec.from_ == state.connector]
+            for live in self.loops.values():
+                live.executor.reconnected(tags)
+
     def _round_done(self) -> None:
         self.health.progress("pump")
         if self.vitals.beat():
@@ -272,48 +309,21 @@ class Agent:
         self.loops[name].runner.watch(turn)
         self._record(recording.turn_frame(turn.situation, turn.decision))
 
+    def _linked(self, state: LinkState) -> None:
+        """After a link came back, what the devices say of our tags has to be read anew."""
+        for live in self.loops.values() if state.state == "up" else ():
+            if tags := [tag for tag in live.executor.applied if self.configuration.tags[tag].from_ == state.connector]:
+                live.executor.reconnected(tags)
+
     async def _after_round(self, name: str) -> None:
-        """Arm again what a restart disarmed, where the configuration says so; remember what a restart must not forget."""
         live = self.loops[name]
-        await self._rearm(name, live)
-        baseline, mode = live.diagnoser.baseline(), live.modes.mode
-        if mode is live.mode and (baseline is None) == (live.memory.baseline is None):
-            return
-        live.memory.baseline = baseline
-        if mode is not live.mode:
-            self._remember_mode(name, live, mode)
-        try:
-            await asyncio.to_thread(self.memories.save, name, live.memory)
-        except OSError as e:
-            _log.error("loop %s: what it must remember cannot be saved: %s", name, e)
-
-    def _remember_mode(self, name: str, live: Live, mode: Mode) -> None:
-        _log.info("loop %s: %s -> %s: %s", name, live.mode, mode, live.modes.reason)
-        live.mode = mode
-        if mode is Mode.ARMED:
-            live.memory.armed_version = live.version
-            live.memory.armed_until_ns = self.clock.wall_ns() + (live.modes.until_ns or 0) - self.clock.mono_ns()
-        elif mode not in (Mode.HOLD, Mode.SHED) and not self.ended.is_set():
-            live.memory.armed_until_ns = None
-
-    async def _rearm(self, name: str, live: Live) -> None:
-        until_ns, now_ns = live.memory.armed_until_ns, self.clock.wall_ns()
-        config = self.configuration.file.loops[name]
-        if config.rearm != "auto" or until_ns is None or until_ns <= now_ns or live.modes.mode not in (Mode.OBSERVE, Mode.ADVISE):
-            return
-        if live.executor.good_windows < _REARM_WINDOWS or self.clock.mono_ns() < live.rearm_after_ns:
-            return
-        live.rearm_after_ns = self.clock.mono_ns() + _REARM_PAUSE_NS
-        left_s = (until_ns - now_ns) / 1e9
-        against = await live.executor.arm(by="agent", reason="armed before the restart", for_s=left_s, event="rearm")
-        if against:
-            _log.info("loop %s cannot be armed again yet: %s", name, "; ".join(f"{f.guard}: {f.why}" for f in against))
+        await live.standing.look(live.diagnoser.baseline())
 
     def _reading(self, tag: str) -> Reading:
         return self.perceiver.reading(tag, self.clock.mono_ns())
 
     def _readings(self, loop: str) -> Mapping[str, Reading]:
-        return self.perceiver.live(self.perceiver.views[loop], self.clock.mono_ns())
+        return self.perceiver.live(self.perceiver.views[loop], self._pump.now_ns)  # the recording's time, so that a replay sees the same
 
     def _condition(self) -> Condition:
         epoch = self.ledger.epoch  # one ledger, one writer: its lock sees to it that nobody newer can exist beside us
@@ -324,10 +334,13 @@ class Agent:
 
     # ------------------------------------------------------------ small matters
 
-    def note_relearn(self, name: str) -> None:
-        """The loop learns a new baseline from here on; a replay has to know."""
-        self.loops[name].memory.baseline = None
+    async def relearn(self, name: str) -> None:
+        """The loop learns a new baseline from here on; a replay has to know, and so has a restart."""
+        live = self.loops[name]
+        live.diagnoser.relearn()
         self._record(["relearn", name])
+        live.standing.memory.baseline = None
+        await live.standing.save()
 
     def page(self) -> dict[str, Any]:
         """For `edge-agent status`."""
@@ -345,9 +358,7 @@ class Agent:
             refused=self.refused,
             ledger=self.ledger.status(),
             worker=self.runtime.status(),
-            recording={"path": str(self.recorder.path), "frames": self.recorder.frames, "failed": self.recorder.failed}
-            if self.recorder
-            else {},
+            recording=self.recorder.status() if self.recorder else {},
             parts=self.supervisor.status(),
         )
 
@@ -355,12 +366,24 @@ class Agent:
         return {"model": live.diagnoser.model, "execute": live.executor.status(), "feedback": live.feedback.status()}
 
     def _new_tags(self, change: reload.Change) -> None:
-        rules = app.tag_rules(self.configuration, self.configuration.file.loops)
         tags = self.perceiver.intake.tags
         for name in change.gone_tags:
             tags.pop(name, None)
-        for name in change.tags:
-            tags[name] = TagState(rules[name])
+        for name, rules in app.tag_rules(self.configuration, self.configuration.file.loops).items():
+            if name in change.tags:
+                tags[name] = TagState(rules)
+            else:
+                tags[name].rules = rules  # a loop may allow another skew
+
+    def _other_models(self, new: Configuration) -> frozenset[str]:
+        """Loops that were refused, or whose bundle on disk is no longer the one that runs."""
+        running = {name: live.bundle for name, live in self.loops.items() if name in new.file.loops}
+        return frozenset({*self.refused, *(name for name, bundle in running.items() if app.replaced(new, name, bundle))})
+
+    async def _end_recording(self) -> None:
+        if self.recorder is not None and not self.recorder.failed:
+            self.recorder.failed = f"{self.recorder.path}: the configuration changed; the recording ends here"
+            await asyncio.to_thread(self.recorder.close)
 
     def _recorded(self) -> frozenset[str]:
         return frozenset(name for name, tag in self.configuration.tags.items() if tag.record)

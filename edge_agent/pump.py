@@ -28,11 +28,14 @@ class Pump:
         ledger: Ledger,
         clock: Clock,
         put: Callable[[Window], None],
+        linked: Callable[[LinkState], None],
         record: Callable[[Frame], None],
+        linked: Callable[[LinkState], None],
         round_done: Callable[[], None],
     ) -> None:
         self._inbox, self._perceiver, self._ledger, self._clock = inbox, perceiver, ledger, clock
-        self._put, self._record, self._round_done = put, record, round_done
+        self._put, self._linked, self._record, self._round_done = put, linked, record, round_done
+        self.now_ns = clock.mono_ns()  # monotonic time of what is being perceived
         self.recorded_tags: frozenset[str] = frozenset()
         self.not_recorded = 0  # samples whose record was refused; their sender was not told that we have them
 
@@ -46,6 +49,7 @@ class Pump:
             now_ns = self._clock.mono_ns()
             if now_ns - ticked_ns >= TICK_S * 0.9e9:
                 ticked_ns = now_ns
+                self.now_ns = now_ns
                 self._record(["tick", now_ns])
                 self._hand_on(self._perceiver.tick(now_ns))
                 self._round_done()
@@ -53,12 +57,14 @@ class Pump:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Samples):
+            self.now_ns = event.batch[-1].mono_ns if event.batch else self.now_ns
             self._record(recording.samples_frame(event.batch))
             self._hand_on(self._perceiver.take(event.batch))
             self._keep(event)
         elif isinstance(event, LinkState):
             self._record(recording.link_frame(event))
             self._perceiver.link(event)
+            self._linked(event)
             self._ledger.append_many([Line("agent", _link(event))])
         elif isinstance(event, Gap):
             self._ledger.append_many([Line("gap", _gap(event))])
