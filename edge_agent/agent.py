@@ -32,7 +32,7 @@ from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.loop import Loop, Turn
 from edge_agent.loops import Runner
-from edge_agent.memory import Memories
+from edge_agent.memory import Memories, Memory
 from edge_agent.messages import LinkState, Mode, Reading, Window
 from edge_agent.perceive.intake import Intake, TagState
 from edge_agent.perceive.link import Perceiver
@@ -92,7 +92,6 @@ class Agent:
             ledger=self.ledger,
             clock=clock,
             put=self._put,
-            linked=self._linked,
             record=self._record,
             linked=self._linked,
             round_done=self._round_done,
@@ -187,8 +186,8 @@ class Agent:
         self.loops[name] = live
         self.started_loops += 1
         self._record(["start", name])
-        if live.memory.baseline is not None:
-            self._record(["baseline", name, live.memory.baseline])
+        if live.standing.memory.baseline is not None:
+            self._record(["baseline", name, live.standing.memory.baseline])
         self.perceiver.add(app.view(self.configuration, name, partial(self._readings, name)))
         self.supervisor.start(f"loop {name}", live.runner.run)
 
@@ -291,13 +290,6 @@ class Agent:
     def _record(self, frame: Frame) -> None:
         if self.recorder is not None:
             self.recorder.put(frame)
-
-    def _linked(self, state: LinkState) -> None:
-        """A device that came back may be another one: what it says of our tags is asked anew."""
-        if state.state == "up":
-            tags = [tag for tag, spec in self.configuration.tags.items() if spec.from_ == state.connector]
-            for live in self.loops.values():
-                live.executor.reconnected(tags)
 
     def _round_done(self) -> None:
         self.health.progress("pump")

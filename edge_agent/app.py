@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +14,13 @@ from typing import Any, Protocol, cast
 from edge_agent import places, plugin
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
-from edge_agent.config.model import Cycle, Loop, Perceive, Tag
+from edge_agent.config.model import Clearance, Cycle, Loop, Perceive, Tag
 from edge_agent.contracts import Connector, Policy, Runtime, Setup, Writable
 from edge_agent.decide import expressions
 from edge_agent.decide.expressions import Expression
 from edge_agent.decide.vocabulary import vocabulary
 from edge_agent.diagnose import bundle as bundles
+from edge_agent.diagnose import manifest as manifests
 from edge_agent.diagnose import signature
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.link import Diagnoser
@@ -178,6 +181,39 @@ def bundle_path(configuration: Configuration, loop: str) -> Path:
         return store.resolve(name, beside=file.parent, models=places.models(file)[1:])
     except EdgeAgentError as e:
         raise ModelRefused(f"{configuration.at('loops', loop, 'diagnose', 'model')}: {e}") from e
+
+
+def replaced(configuration: Configuration, loop: str, running: Bundle) -> bool:
+    """Whether another bundle now lies where this loop's comes from. One that cannot be read replaces nothing."""
+    try:
+        path = bundle_path(configuration, loop)
+        manifest = (path / manifests.MANIFEST).read_bytes()
+    except (ModelRefused, OSError):
+        return False
+    return path != running.path or hashlib.sha256(manifest).hexdigest() != running.hash
+
+
+def digest(configuration: Configuration, name: str, bundle: Bundle) -> str:
+    """What a person arms: the loop, its policy, the tags it uses and its model, as one hash."""
+    loop = configuration.file.loops[name]
+    said = {
+        "model": bundle.hash,
+        "loop": loop.model_dump(mode="json", exclude={"decide"}),
+        "policy": configuration.policies[name].model_dump(mode="json"),
+        "tags": {tag: configuration.tags[tag].model_dump(mode="json") for tag in sorted(uses(configuration, name))},
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def uses(configuration: Configuration, name: str) -> frozenset[str]:
+    """Every tag that a loop reads or writes."""
+    loop = configuration.file.loops[name]
+    return frozenset((*loop.perceive.tags, *loop.execute, *watched(configuration, name))) & configuration.tags.keys()
+
+
+def shares(configuration: Configuration) -> dict[str, Clearance]:
+    """How far each loop's records may travel."""
+    return {name: loop.feedback.share for name, loop in configuration.file.loops.items()}
 
 
 async def diagnoser(configuration: Configuration, name: str, runtime: LoadingRuntime) -> tuple[Diagnoser, Bundle]:

@@ -50,22 +50,22 @@ class Runner:
     counts: Counts = field(default_factory=Counts)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a turn and a person's wish do not overlap
-    _ending: str = ""
+    ending: str = ""  # why it ends
 
     def end(self, reason: str) -> None:
         """Ask it to shed and end."""
-        self._ending = self._ending or reason
+        self.ending = self.ending or reason
 
     async def run(self) -> None:
         """Turn after turn. An error in a turn is counted and logged once a kind; the gate has seen to it that nothing left."""
         name = f"loop {self.loop.name}"
         self.health.expect(name, _STUCK_S)
         try:
-            while not self._ending:
+            while not self.ending:
                 await self._round()
                 self.health.progress(name)
             self.health.expect(name, _SHED_S + _STUCK_S)
-            if not await self.executor.shed(self._ending, timeout_s=_SHED_S):
+            if not await self.executor.shed(self.ending, timeout_s=_SHED_S):
                 _log.error("%s: its trim could not be taken back within %g s; the PLC takes it back as the lease ends", name, _SHED_S)
         finally:
             self.health.forget(name)

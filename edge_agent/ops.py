@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,10 +50,12 @@ class Ops:
         return {"text": metrics.text(self._agent.page())}
 
     async def arm(self, request: Request) -> Reply:
-        """Pre-arm checks, then armed; with `mode: advise` only that far."""
+        """Pre-arm checks, then armed."""
         live, by, reason = self._live(request), _text(request, "by"), _text(request, "reason")
         for_s = _duration(request.get("for", "8h"))
         async with live.runner.lock:
+            if live.runner.ending:
+                raise EdgeAgentError(f"{request['loop']} ends just now ({live.runner.ending}); nothing is armed")
             against = await live.executor.arm(by=by, reason=reason, for_s=for_s)
         if against:
             why = "\n".join(f"  {f.guard}: {f.why}" for f in against)
@@ -64,16 +67,18 @@ class Ops:
         live = self._live(request)
         async with live.runner.lock:
             no = await live.executor.lower(Mode.OBSERVE, by=_text(request, "by"), reason=_text(request, "reason", "disarmed"))
+        await live.standing.forget()
         if no:
             raise EdgeAgentError(no)
         return self._mode(request)
 
     async def stop(self, request: Request) -> Reply:
         """No loop writes any more, at once; waits for nobody."""
-        for live in self._agent.loops.values():
-            await live.executor.stop(by=_text(request, "by"), reason=_text(request, "reason", "stopped"))
-            live.memory.armed_until_ns = None
-        return {"loops": {name: live.modes.mode.value for name, live in self._agent.loops.items()}}
+        by, reason = _text(request, "by"), _text(request, "reason", "stopped")
+        loops = dict(self._agent.loops)
+        await asyncio.gather(*(live.executor.stop(by=by, reason=reason) for live in loops.values()))
+        await asyncio.gather(*(live.standing.forget() for live in loops.values()))
+        return {"loops": {name: live.modes.mode.value for name, live in loops.items()}}
 
     async def reset(self, request: Request) -> Reply:
         """A person has looked into a lockout."""
@@ -92,8 +97,8 @@ class Ops:
             raise EdgeAgentError(
                 f"{request['loop']}: {request.get('value')!r} does not wait for approval on {tag}; what waits is {waiting!r}"
             )
-        approval = live.modes.approve(tag, waiting, self._agent.clock.mono_ns(), by=by)
         await self._agent.ledger.append("operator", {"event": "approved", "tag": tag, "value": waiting, "by": by}, loop=request["loop"])
+        approval = live.modes.approve(tag, waiting, self._agent.clock.mono_ns(), by=by)
         return {"loop": request["loop"], "tag": tag, "value": approval.value}
 
     async def relearn(self, request: Request) -> Reply:
@@ -101,9 +106,8 @@ class Ops:
         live, by = self._live(request), _text(request, "by")
         if live.modes.mode in (Mode.ARMED, Mode.HOLD, Mode.SHED):
             raise EdgeAgentError(f"{request['loop']} is {live.modes.mode}; disarm it before it learns a new baseline")
-        live.diagnoser.relearn()
-        self._agent.note_relearn(request["loop"])
         await self._agent.ledger.append("operator", {"event": "relearn", "by": by}, loop=request["loop"])
+        await self._agent.relearn(request["loop"])
         return self._mode(request)
 
     async def label(self, request: Request) -> Reply:

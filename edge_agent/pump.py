@@ -28,7 +28,6 @@ class Pump:
         ledger: Ledger,
         clock: Clock,
         put: Callable[[Window], None],
-        linked: Callable[[LinkState], None],
         record: Callable[[Frame], None],
         linked: Callable[[LinkState], None],
         round_done: Callable[[], None],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from edge_agent import app
@@ -25,15 +26,15 @@ class Change:
         return not (self.stop_loops or self.start_loops or self.stop_connectors or self.start_connectors or self.tags or self.gone_tags)
 
 
-def change(old: Configuration, new: Configuration) -> Change:
+def change(old: Configuration, new: Configuration, *, again: Collection[str] = ()) -> Change:
     """Compare two configurations. A connector restarts when it or any of its tags changed; a loop when it, its policy, a tag
-    it uses, or the connector of such a tag changed."""
+    it uses, or the connector of such a tag changed; the loops in `again` in any case."""
     tags = {name for name, tag in new.tags.items() if old.tags.get(name) != tag}
     gone = old.tags.keys() - new.tags.keys()
     touched = {new.tags[t].from_ for t in tags} | {old.tags[t].from_ for t in gone} | {old.tags[t].from_ for t in tags if t in old.tags}
     connectors = {name for name, config in new.connectors.items() if old.connectors.get(name) != config or name in touched}
     gone_connectors = old.connectors.keys() - new.connectors.keys()
-    loops = {name for name in new.file.loops if _loop_changed(old, new, name, connectors)}
+    loops = {name for name in new.file.loops if name in again or _loop_changed(old, new, name, connectors)}
     stopped = (loops & old.file.loops.keys()) | (old.file.loops.keys() - new.file.loops.keys())
     sections = ("agent", "ledger", "models")
     return Change(
@@ -51,10 +52,4 @@ def _loop_changed(old: Configuration, new: Configuration, name: str, connectors:
     loop = new.file.loops[name]
     if old.file.loops.get(name) != loop or old.policies.get(name) != new.policies[name]:
         return True
-    return any(new.tags[tag].from_ in connectors for tag in uses(new, name))
-
-
-def uses(configuration: Configuration, name: str) -> frozenset[str]:
-    """Every tag that a loop reads or writes."""
-    loop = configuration.file.loops[name]
-    return frozenset((*loop.perceive.tags, *loop.execute, *app.watched(configuration, name))) & configuration.tags.keys()
+    return any(new.tags[tag].from_ in connectors for tag in app.uses(new, name))

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_agent import places
 from edge_agent.clock import Clock
-from edge_agent.config.model import File
+from edge_agent.config.model import Clearance, File
 from edge_agent.errors import LedgerError
 from edge_agent.feedback.chain import encode
 from edge_agent.feedback.folder import Folder
@@ -96,6 +97,10 @@ class Ledger:
         except LedgerError:
             return False
         return True
+
+    def share(self, shares: Mapping[str, Clearance]) -> None:
+        """From here on the loops' records may travel this far: after a change of the configuration."""
+        self._identity = replace(self._identity, shares=shares)
 
     def find(self, seq: int) -> Record | None:
         """The record of this seq as it lies on disk. Blocking; from any thread."""
