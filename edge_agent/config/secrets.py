@@ -10,6 +10,7 @@ from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
 _LARGEST = 64 * 1024  # bytes; a certificate chain fits
+_FOLDER = "secrets"  # systemd names the files of a folder that LoadCredential=secrets:FOLDER loads secrets_NAME
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -28,8 +29,9 @@ def resolve(tag: str, name: object, folder: Path | None, environment: Mapping[st
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Unreadable("!secret needs a name", "write '!secret plc_password', then put the secret into secrets/plc_password")
     credentials = environment.get("CREDENTIALS_DIRECTORY")
-    if credentials and (file := Path(credentials) / name).exists():
-        return _content(file, private=False)  # systemd guards that folder; its ACL shows as group bits
+    for file in (Path(credentials) / name, Path(credentials) / f"{_FOLDER}_{name}") if credentials else ():
+        if file.exists():
+            return _content(file, private=False)  # systemd guards that folder; its ACL shows as group bits
     if folder is not None and (file := folder / "secrets" / name).exists():
         return _content(file, private=True)
     places = [f"{credentials}/{name}"] if credentials else []

@@ -47,6 +47,14 @@ def test_systemds_credentials_come_first_whatever_their_mode(text: str, folder: 
     assert bus.password.get_secret_value() == "another-one"  # type: ignore[attr-defined]
 
 
+def test_a_folder_of_secrets_that_systemd_loaded_is_found_under_its_names(text: str, folder: Path, tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "secrets_bus_pw").write_text("another-one")
+    bus = _read(text, folder, CREDENTIALS_DIRECTORY=str(credentials)).connectors["bus"]
+    assert bus.password.get_secret_value() == "another-one"  # type: ignore[attr-defined]
+
+
 def test_nothing_shows_a_secret(text: str, folder: Path) -> None:
     configuration = _read(text, folder)
     shown = [
