@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_agent.agent import Agent
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration, load
-from edge_agent.errors import ConfigError, ModelRefused
+from edge_agent.errors import EdgeAgentError, ModelRefused
 from edge_agent.notify import notify, watchdog_s
 from edge_agent.ops import Ops
 
@@ -26,14 +26,19 @@ async def run(configuration: Configuration, *, clock: Clock, record: Path | None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     loop.add_signal_handler(signal.SIGHUP, hup.set)
+    failure: EdgeAgentError | None = None
     async with asyncio.TaskGroup() as group:
         helpers = [group.create_task(_report(agent, clock)), group.create_task(_reload(agent, hup))]
         try:
             await agent.run(Ops(agent).handlers())
+        except EdgeAgentError as e:
+            failure = e  # raised below: a task group would wrap it, and the user would see a traceback
         finally:
             notify("STOPPING=1")
             for helper in helpers:
                 helper.cancel()
+    if failure is not None:
+        raise failure
     if agent.refused and not agent.started_loops:
         raise ModelRefused("\n".join(f"loop {name}: {why}" for name, why in agent.refused.items()))
 
@@ -60,6 +65,7 @@ def _line(agent: Agent, stuck: list[str]) -> str:
 
 
 async def _reload(agent: Agent, hup: asyncio.Event) -> None:
+    await agent.ready.wait()
     while True:
         await hup.wait()
         hup.clear()
@@ -73,7 +79,7 @@ async def _reload_once(agent: Agent) -> None:
     try:
         new = await asyncio.to_thread(load, path or Path())
         change = await agent.apply(new)
-    except ConfigError as e:
+    except EdgeAgentError as e:
         _log.error("the new configuration is wrong, the old one goes on:\n%s", e)
         return
     if change.needs_restart:
