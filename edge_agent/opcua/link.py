@@ -18,12 +18,12 @@ from edge_agent.contracts import Sink
 from edge_agent.errors import PlantError
 from edge_agent.messages import LinkState
 from edge_agent.opcua import channel as channels
-from edge_agent.opcua import nodes, security, server, trouble, watch
-from edge_agent.opcua.channel import Channel, Session
+from edge_agent.opcua import nodes, server, trouble, watch
+from edge_agent.opcua.channel import Channel
 from edge_agent.opcua.delivery import Delivery, SubscriptionLost
+from edge_agent.opcua.entry import Entry
 from edge_agent.opcua.items import Item, Items, watch_heartbeat
 from edge_agent.opcua.options import Options, Wanted
-from edge_agent.opcua.security import Identity
 from edge_agent.opcua.server import Server
 from edge_agent.opcua.subscription import Subscription
 
@@ -34,6 +34,7 @@ _CROWDED_S = 5.0  # shortest wait after BadTooManySessions
 _STEADY_S = 30.0  # a link that held this long starts again with the shortest wait
 _PUMPS = 2
 _TAGS_SHOWN = 200
+_STUMBLES = 2  # time-outs while taking up a subscription, after which it is let go
 
 
 class Link:
@@ -48,12 +49,10 @@ class Link:
         self._moving = [w.tag for w in wanted if w.node and nodes.parse(w.node).moves]
         self._delivery = Delivery(options.connector, self._items, sink=sink, clock=clock, counts=self.counts)
         self._subscription: Subscription | None = None
-        self._identity: Identity | None = None
-        self._session: Session | None = None  # to be taken up again
-        self._session_s = 0.0
-        self._how = ""
+        self._entry = Entry(options, clock)
         self._adopted = False  # the subscription was taken over from an earlier channel
         self._adoptable = False
+        self._stumbles = 0
         self._state, self._reason, self._since_ns = "connecting", "starting", clock.mono_ns()
         self._changing = asyncio.Lock()  # subscription changes, one at a time
         self._random = random.Random()  # noqa: S311  spreads reconnects of many agents; no secret
@@ -84,17 +83,17 @@ class Link:
     async def _live(self) -> None:
         """One channel, from its opening to its end."""
         self.counts["attempts"] += 1
-        channel = await self._connect()
+        channel = await self._entry.enter()
         orderly = True  # leave with CloseSession, unless the session is to be taken up again
         try:
-            await self._attach(channel)
+            await self._attach_or_stumble(channel)
             _heed_cancellation()
             self.channel = channel
             await self._work(channel)
         except Exception as e:
             orderly = not isinstance(trouble.first(e), OSError | TimeoutError)
             if orderly:
-                self._session = None
+                self._entry.forget()
             raise
         finally:
             self.channel = None
@@ -108,6 +107,7 @@ class Link:
         if subscription is None or known is None:
             raise PlantError("no subscription")
         audit = watch.Audit(self._items, subscription, every_s=self.options.audit_s, clock=self.clock, counts=self.counts)
+        subscription.spoke_ns = self.clock.mono_ns()  # asking for thousands of items took its time
         async with asyncio.TaskGroup() as group:
             for _ in range(_PUMPS):
                 group.create_task(subscription.pump(channel))
@@ -117,84 +117,18 @@ class Link:
             group.create_task(watch.retry(self._items, lambda due: self._retry(channel, due), self.clock))
             await asyncio.Event().wait()  # for ever: waiting here, not in the group's end, keeps the count of cancellations right
 
-    # ------------------------------------------------------------ connecting
-
-    async def _connect(self) -> Channel:
-        """An open channel with a logged-in session: the old one if the server still has it."""
-        if self._identity is None:
-            self._identity = await asyncio.to_thread(security.load, self.options, self.clock)
-        if self._session is not None and (channel := await self._resume(self._session)):
-            return channel
-        self._session = None
-        channel = await self._open()
-        try:
-            await channel.create_session()
-        except BaseException:
-            await channel.close()  # a session that was made but not logged in must not stay
-            raise
-        self._how = "new session"
-        self._keep(channel)
-        return channel
-
-    async def _resume(self, session: Session) -> Channel | None:
-        from asyncua import ua
-
-        channel = await self._open()
-        try:
-            await channel.resume_session(session)
-        except ua.UaError:
-            channel.abort()
-            return None
-        except BaseException:
-            channel.abort()
-            raise
-        self._how = "session taken up again"
-        self._keep(channel)
-        return channel
-
-    def _keep(self, channel: Channel) -> None:
-        self._session, self._session_s = channel.session, channel.session_s
-
-    async def _open(self) -> Channel:
-        identity = self._identity or Identity()
-        certificate = await self._pin(identity)
-        channel = Channel(self.options, identity, certificate)
-        try:
-            await channel.open()
-        except BaseException as e:
-            channel.abort()
-            if certificate is not None and not isinstance(e, TimeoutError | ConnectionRefusedError | asyncio.CancelledError):
-                await self._unmask(identity, e)
-            raise
-        return channel
-
-    async def _pin(self, identity: Identity) -> Any:
-        """The one certificate that this channel is bound to. With several trusted ones the server says which it has."""
-        if len(identity.trusted) < 2:
-            return next(iter(identity.trusted), None)
-        presented = await channels.presented_certificate(self.options)
-        certificate = security.pinned(presented, identity.trusted)
-        if certificate is None:
-            raise PlantError("the server presents a certificate that is not among the trusted ones; refused")
-        return certificate
-
-    async def _unmask(self, identity: Identity, cause: BaseException) -> None:
-        """Say plainly when a secure channel failed because another server answers."""
-        from asyncua import ua
-
-        try:
-            presented = await channels.presented_certificate(self.options)
-        except (OSError, TimeoutError, ua.UaError):
-            return
-        if presented is None:
-            raise PlantError(f"the server offers no endpoint with {self.options.security}") from cause
-        if security.pinned(presented, identity.trusted) is None:
-            expected = ", ".join(security.fingerprint(c) for c in identity.trusted)
-            raise PlantError(f"the server presents a certificate that is not the pinned one (sha256 {expected}...); refused") from cause
-        if isinstance(cause, PlantError | ConnectionError | ua.UaError):
-            raise PlantError(f"the server refused our certificate ({identity.certificate_path}); make the server trust it") from cause
-
     # ------------------------------------------------------------ subscribing
+
+    async def _attach_or_stumble(self, channel: Channel) -> None:
+        try:
+            await self._attach(channel)
+        except TimeoutError:
+            self._stumbles += 1  # a server that lets us in and then does not answer: after some times it is begun anew
+            if self._stumbles >= _STUMBLES:
+                self._stumbles, self._adoptable = 0, False
+                self._entry.forget()
+            raise
+        self._stumbles = 0
 
     async def _attach(self, channel: Channel) -> None:
         """Adopt the old subscription where that is possible, else make a new one. Declares the link up."""
@@ -213,14 +147,14 @@ class Link:
         subscription = self._subscription
         if subscription is None or not self._adoptable:
             return False
-        transfer = self._how == "new session"
+        transfer = not self._entry.resumed
         try:
             messages = await subscription.adopt(channel, transfer)
         except ua.UaError:
             return False
         self._adopted = True
         self.counts["adopted"] += 1
-        self._up(f"{self._how}, subscription {'transferred' if transfer else 'kept'}, {len(messages)} messages fetched")
+        self._up(f"{self._entry.how}, subscription {'transferred' if transfer else 'kept'}, {len(messages)} messages fetched")
         subscription.redeliver(messages)
         return True
 
@@ -237,7 +171,7 @@ class Link:
         await watch_heartbeat(channel, subscription.id, watch.beat_every_s(subscription))
         await self._ask(channel, subscription, list(self._items), known)
         self._subscription, self._adopted, self._adoptable = subscription, False, True
-        self._up(f"{self._how}, new subscription")
+        self._up(f"{self._entry.how}, new subscription")
         self._delivery.refuse(list(self._items))
 
     async def _ask(self, channel: Channel, subscription: Subscription, items: Sequence[Item], known: Server) -> None:
@@ -260,7 +194,6 @@ class Link:
 
     def _lost(self, error: BaseException) -> None:
         reason = trouble.words(error)
-        self._identity = None  # certificates may be put right in the meantime
         if isinstance(error, SubscriptionLost) or (self._adopted and isinstance(error, watch.Stalled)):
             self._adoptable = False  # gone, or taken over and dumb ever since: the next one is a new one
         if self._state == "up":
@@ -288,7 +221,7 @@ class Link:
             "for_s": round((self.clock.mono_ns() - self._since_ns) / 1e9, 1),
             "url": self.options.url,
             "security": str(self.options.security),
-            "session_timeout_s": {"asked": self.options.session_s, "revised": self._session_s},
+            "session_timeout_s": {"asked": self.options.session_s, "revised": self._entry.session_s},
             "server": {"running": known.running, "per_read": known.per_read, "per_monitor": known.per_monitor} if known else {},
             "subscription": dict(subscription.status()) if subscription else {},
             "items": dict(Counter(i.state for i in items)),
@@ -306,8 +239,8 @@ class Link:
             found.append(f"addressed by a namespace index, which may move: {', '.join(self._moving[:20])}; write nsu=URI instead")
         if self.server is not None and not self.server.running:
             found.append("the server says that it is not running")
-        if self._session_s and self._session_s < self.options.session_s * 0.9:
-            found.append(f"the server ends an idle session after {self._session_s:g} s; longer outages cost a new session")
+        if self._entry.session_s and self._entry.session_s < self.options.session_s * 0.9:
+            found.append(f"the server ends an idle session after {self._entry.session_s:g} s; longer outages cost a new session")
         return found
 
 

@@ -10,7 +10,7 @@ from edge_agent.errors import PlantError
 from edge_agent.opcua.channel import Channel
 from edge_agent.opcua.values import nanoseconds
 
-_BATCH = 1000  # where the server states no limit
+_BATCH = 250  # at most, and where the server states no limit: a slow PLC has to answer within the request time-out
 _VALUE = 13
 # Node ids in namespace 0: OPC 10000-5, 6.3 and 12.2
 _NAMESPACES, _START, _STATE = 2255, 2257, 2259

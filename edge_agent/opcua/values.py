@@ -45,8 +45,10 @@ def code_name(code: int) -> str:
     """The name of a StatusCode without its info bits: BadSensorFailure."""
     from asyncua import ua
 
-    name = str(ua.StatusCode(code & ~_INFO_BITS).name)
-    return name if name and name != "Unknown" else f"0x{code & ~_INFO_BITS:08X}"
+    bare = code & ~_INFO_BITS
+    name = str(ua.StatusCode(bare).name)
+    known = name not in ("Good", "Uncertain", "Bad") or not bare & 0x0FFF0000  # asyncua names what it does not know by its severity
+    return name if known else f"0x{bare:08X}"
 
 
 def nanoseconds(stamp: datetime | None) -> int:

@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from edge_agent.clock import SystemClock
+from edge_agent.errors import PlantError
+from edge_agent.opcua import security
+from edge_agent.opcua.options import Login, Options, Security
+
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 Make = Callable[..., Any]
 
@@ -39,6 +44,12 @@ async def test_the_pinned_server_is_spoken_to_with_user_and_password(node_plant:
     }
     assert status["security"] == f"{policy} {mode}"
     assert "secret" not in str(status)
+
+
+def _options(state: Path) -> Options:
+    trust = Security(policy="Basic256Sha256", mode="SignAndEncrypt", trust=state / "none.der")
+    times = {"outage_s": 60, "publish_s": 0.2, "keep_alive_s": 3, "session_s": 60, "request_s": 4, "max_backoff_s": 30, "audit_s": 60}
+    return Options(connector="plc", agent="user", url="", state=state, security=trust, login=Login(), **times)
 
 
 async def test_an_impostor_is_refused_and_the_reason_is_said(node_plant: Make, opcua_session: Make, tmp_path: Path) -> None:
@@ -75,6 +86,16 @@ async def test_a_wrong_password_is_refused_and_never_shown(node_plant: Make, opc
         status = str(session.status())
     assert "hunter2" not in status + caplog.text
     assert sum("no link" in r.message for r in caplog.records) == 1
+    assert not any(r.name.startswith("asyncua") for r in caplog.records)
+
+
+async def test_a_user_may_log_in_with_a_certificate(node_plant: Make, opcua_session: Make, tmp_path: Path) -> None:
+    plant = node_plant(none=0, anonymous=0).start()
+    with pytest.raises(PlantError):  # makes a key and a certificate, and finds no pin
+        security.load(_options(tmp_path / "user"), SystemClock())
+    user = {"user_certificate": str(tmp_path / "user" / "opcua-own.der"), "user_key": str(tmp_path / "user" / "opcua-own-key.pem")}
+    async with opcua_session(plant.url, {"counter": "Counter"}, **_secure(plant), **user) as session:
+        await session.seen.until(lambda: session.seen.of("counter"))
 
 
 async def test_a_server_that_does_not_trust_us_is_named_with_our_certificate(node_plant: Make, opcua_session: Make, tmp_path: Path) -> None:
