@@ -53,6 +53,11 @@ format: $(VENV)/dev.ok ## mend what a formatter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+models: $(BIN)/python ## train every bundle anew; DATA=folder that holds the public data sets
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python models/demo-pump/train.py
+	$(BIN)/python models/pump-valve/train.py --data $(DATA)/skab/data
+
 lock: $(VENV)/dev.ok ## pin what was resolved today
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url --extra demo --extra pool --extra models \
