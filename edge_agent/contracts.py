@@ -53,7 +53,8 @@ class Connector(Protocol):
         """Connect, stay connected, deliver; until cancelled. Device trouble is never raised: it is retried and reported."""
 
     def status(self) -> Mapping[str, Any]:
-        """For `edge-agent status`: link, since, counters, per-tag trouble. JSON-able."""
+        """For `edge-agent status`: "link", "reason", counters, and "tags": what is wrong with a tag, as a text or as a mapping with
+        "state"; "ok" or left out where nothing is. JSON-able."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,12 @@ def _tag(perceiver: Perceiver, name: str, now_ns: int) -> dict[str, Any]:
     }
 
 
+def troubles(connector: Mapping[str, Any]) -> dict[str, str]:
+    """What a connector's status says is wrong with its tags."""
+    said = {tag: str(t.get("state", "ok") if isinstance(t, Mapping) else t) for tag, t in connector.get("tags", {}).items()}
+    return {tag: text for tag, text in said.items() if text and text != "ok"}
+
+
 def quality_words(quality: int) -> str:
     """Quality flags for people: "bad, stale"; "good" for none."""
     return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Quality(quality)) or "good"

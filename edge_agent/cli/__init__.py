@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "check": ("Set up", "check", "Check a configuration; never touches the network"),
     "schema": ("Set up", "schema", "Print the JSON Schema of the configuration"),
     "test": ("Set up", "test", "Run the tests inside a configuration"),
+    "doctor": ("Set up", "doctor", "Compare the plant with a configuration; writes nothing"),
     "run": ("Run", "run", "Run the agent"),
     "serve": ("Run", "serve", "Serve the pull API"),
     "arm": ("Run", "modes:arm", "Allow a loop to write, for a time, with a reason"),

@@ -31,8 +31,10 @@ def text(reply: dict[str, Any]) -> str:
 
 
 def _connector(name: str, status: dict[str, Any]) -> str:
-    bad = [f"{tag}: {why}" for tag, why in status.get("tags", {}).items() if why and why != "ok"]
-    return f"link {name}: {status.get('link', '?')} {status.get('reason', '')}" + "".join(f"\n  tag {b}" for b in bad)
+    from edge_agent.status import troubles
+
+    bad = "".join(f"\n  tag {tag}: {text}" for tag, text in troubles(status).items())
+    return f"link {name}: {status.get('link', '?')} {status.get('reason', '')}{bad}"
 
 
 def _loop(name: str, loop: dict[str, Any]) -> list[str]:
