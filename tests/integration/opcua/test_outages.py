@@ -13,7 +13,7 @@ from edge_agent.messages import Gap, Sample
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 Make = Callable[..., Any]
-_STEP_MS = 100
+_STEP_MS = 100  # sampling 0 s: the server reports every count, so that what is missing was lost on the way
 
 
 def uncovered(samples: list[Sample], gaps: list[Gap]) -> list[tuple[Any, Any]]:
@@ -39,7 +39,7 @@ async def _grown(seen: Any, more: int, timeout_s: float = 30.0) -> None:
 
 async def test_a_server_frozen_for_four_seconds_loses_nothing(node_plant: Make, opcua_session: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    async with opcua_session(plant.url, {"counter": "Counter"}, sampling="20 ms", keep_alive="3 s") as session:
+    async with opcua_session(plant.url, {"counter": "Counter"}, sampling="0 s", keep_alive="3 s") as session:
         await _grown(session.seen, 10)
         plant.freeze()
         await asyncio.sleep(4)  # the length of the freeze is what is tested
@@ -52,7 +52,7 @@ async def test_a_server_frozen_for_four_seconds_loses_nothing(node_plant: Make, 
 
 async def test_a_server_frozen_for_longer_than_the_watchdog_is_taken_up_again(node_plant: Make, opcua_session: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    async with opcua_session(plant.url, {"counter": "Counter"}, sampling="20 ms", request_timeout="1 s") as session:
+    async with opcua_session(plant.url, {"counter": "Counter"}, sampling="0 s", request_timeout="1 s") as session:
         await _grown(session.seen, 10)
         plant.freeze()
         await session.seen.until(lambda: "down" in session.seen.states())
@@ -64,9 +64,7 @@ async def test_a_server_frozen_for_longer_than_the_watchdog_is_taken_up_again(no
 
 async def test_a_killed_and_restarted_server_comes_back_with_a_declared_gap(node_plant: Make, opcua_session: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    async with opcua_session(
-        plant.url, {"counter": "Counter", "temperature": "Temperature", "still": "Still"}, sampling="20 ms"
-    ) as session:
+    async with opcua_session(plant.url, {"counter": "Counter", "temperature": "Temperature", "still": "Still"}, sampling="0 s") as session:
         await _grown(session.seen, 10)
         plant.kill()
         await session.seen.until(lambda: "down" in session.seen.states())
@@ -83,7 +81,7 @@ async def test_a_killed_and_restarted_server_comes_back_with_a_declared_gap(node
 
 async def test_a_cut_wire_loses_nothing_because_the_server_kept_it(node_plant: Make, opcua_session: Make, wire: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    async with wire(plant.port) as w, opcua_session(w.url, {"counter": "Counter"}, sampling="20 ms", request_timeout="1 s") as session:
+    async with wire(plant.port) as w, opcua_session(w.url, {"counter": "Counter"}, sampling="0 s", request_timeout="1 s") as session:
         await _grown(session.seen, 10)
         w.cut()
         await session.seen.until(lambda: "down" in session.seen.states())
@@ -99,7 +97,7 @@ async def test_a_cut_wire_loses_nothing_because_the_server_kept_it(node_plant: M
 
 async def test_an_outage_beyond_the_servers_queue_is_a_declared_gap(node_plant: Make, opcua_session: Make, wire: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
-    config = {"sampling": "50 ms", "outage": "1 s", "session_timeout": "60 s", "request_timeout": "1 s"}  # a queue of 25
+    config = {"sampling": "0 s", "outage": "1 s", "session_timeout": "60 s", "request_timeout": "1 s"}  # a queue of 25
     async with wire(plant.port) as w, opcua_session(w.url, {"counter": "Counter"}, **config) as session:
         await _grown(session.seen, 20)
         w.cut()
@@ -136,7 +134,7 @@ async def test_an_orderly_end_leaves_no_session_in_the_server(node_plant: Make, 
 async def test_a_subscription_that_the_server_forgot_is_replaced(node_plant: Make, opcua_session: Make, wire: Make) -> None:
     plant = node_plant(step=_STEP_MS).start()
     config = {"outage": "1 s", "session_timeout": "3 s", "request_timeout": "1 s"}
-    async with wire(plant.port) as w, opcua_session(w.url, {"counter": "Counter"}, sampling="20 ms", **config) as session:
+    async with wire(plant.port) as w, opcua_session(w.url, {"counter": "Counter"}, sampling="0 s", **config) as session:
         await _grown(session.seen, 10)
         w.cut()
         await session.seen.until(lambda: "down" in session.seen.states())
