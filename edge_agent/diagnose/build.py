@@ -79,20 +79,29 @@ def envelope(
     reach: float = 1.0,
     margin: float | None = None,
     points: int = 101,
+    log: bool = False,
+    modes: int = 0,
 ) -> dict[str, Any]:
     """The card's `envelope` from all windows [N, C, W] (raw, in the roles' units) that the model knows: also the known faults.
 
     `baselines` is [2, C] or [N, 2, C]. `correlated` keeps the (shrunk) inverse covariance. `margin` adds `low` and `high`: the
     training range widened by this share of it on both sides. `reach` stretches the distances for faults that go farther.
+    `log` takes the logarithm of the spreads; `modes` looks for that many places where the data lie close together (scikit-learn).
     """
-    feature = trust.features(windows, baselines)
+    feature = trust.features(windows, baselines, log=log)
     centre = feature.mean(axis=0)
     scale = np.maximum(feature.std(axis=0), _floor(feature))
-    precision = _precision((feature - centre) / scale) if correlated else None
+    z = (feature - centre) / scale
+    precision = _precision(z) if correlated and not modes else None
+    places = _modes(z, modes) if modes else []
     q = np.linspace(0, 1, points)
-    found = np.quantile(trust.distances(feature, centre, scale, precision), q)
+    found = np.quantile(trust.nearest(z, places) if places else trust.distances(feature, centre, scale, precision), q)
     result: dict[str, Any] = {"centre": _short(centre), "scale": _short(scale), "distances": _short(found), "q": _short(q), "reach": reach}
     result["precision"] = None if precision is None else [_short(row) for row in precision]
+    if log:
+        result["spread"] = "log"
+    if places:
+        result["modes"] = [{"centre": _short(mean), "precision": [_short(row) for row in inverse]} for mean, inverse in places]
     if margin is not None:
         low, high = windows.min(axis=(0, 2)).astype(float), windows.max(axis=(0, 2)).astype(float)
         result |= {"low": _short(low - margin * (high - low)), "high": _short(high + margin * (high - low))}
@@ -110,6 +119,14 @@ def _precision(z: NDArray[np.float64], shrink: float = 0.1) -> NDArray[np.float6
     covariance = (1 - shrink) * (z.T @ z / len(z)) + shrink * np.eye(z.shape[1])
     inverse = np.linalg.inv(covariance)
     return np.asarray((inverse + inverse.T) / 2)
+
+
+def _modes(z: NDArray[np.float64], count: int) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Centre and inverse covariance of `count` Gaussians; the floor of 0.1 deviations lets them bridge what lies between."""
+    from sklearn.mixture import GaussianMixture
+
+    found = GaussianMixture(count, covariance_type="full", reg_covar=1e-2, random_state=0, max_iter=50).fit(z)
+    return [(mean, (inverse + inverse.T) / 2) for mean, inverse in zip(found.means_, found.precisions_, strict=True)]
 
 
 def _short(values: NDArray[np.float64]) -> list[float]:

@@ -94,6 +94,13 @@ class Thresholds(Model):
     novelty: Share | None = None
 
 
+class Mode(Model):
+    """One place where training data lay close together (a speed, a state of the plant), in the envelope's scaled features."""
+
+    centre: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...] = Field(description="inverse covariance around the centre")
+
+
 class Envelope(Model):
     """Where the training data lay. The features are the mean of each channel, then the standard deviation of each channel,
     over the window (in units of the baseline if there is one)."""
@@ -101,6 +108,8 @@ class Envelope(Model):
     centre: tuple[float, ...]
     scale: tuple[Annotated[float, Field(gt=0)], ...]
     precision: tuple[tuple[float, ...], ...] | None = Field(default=None, description="inverse covariance of the scaled features")
+    spread: Literal["linear", "log"] = Field(default="linear", description="log: of the standard deviations; a dead channel is far away")
+    modes: Annotated[tuple[Mode, ...], Field(max_length=64, description="the distance is that to the nearest; none: to `centre`")] = ()
     distances: Annotated[
         tuple[float, ...], Field(min_length=2, max_length=2000, description="of the training windows, at the quantiles `q`")
     ]
@@ -116,6 +125,9 @@ class Envelope(Model):
             raise ValueError(f"centre has {size} values, scale {len(self.scale)}")
         if self.precision is not None and (len(self.precision) != size or any(len(row) != size for row in self.precision)):
             raise ValueError(f"precision must have {size} rows of {size}")
+        for mode in self.modes:
+            if len(mode.centre) != size or len(mode.precision) != size or any(len(row) != size for row in mode.precision):
+                raise ValueError(f"modes: each needs a centre of {size} values and a precision of {size} rows of {size}")
         if len(self.q) != len(self.distances) or not _rises(self.q) or self.q[0] < 0 or self.q[-1] > 1:
             raise ValueError("`q` must rise within 0..1, one for each of `distances`")
         if not _rises(self.distances) or self.distances[0] < 0:

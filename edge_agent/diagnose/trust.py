@@ -12,9 +12,11 @@ from edge_agent.diagnose.card import Calibration, Envelope
 
 Floats = NDArray[np.float64]
 
+DEAD = 1e-9  # added to a standard deviation before its logarithm: a channel that stands still is far from all that moves
 
-def features(windows: NDArray[np.floating], baseline: NDArray[np.floating] | None = None) -> Floats:
-    """[..., C, W] (and a baseline [..., 2, C]) to [..., 2C]: mean of each channel, then standard deviation of each channel."""
+
+def features(windows: NDArray[np.floating], baseline: NDArray[np.floating] | None = None, *, log: bool = False) -> Floats:
+    """[..., C, W] (and a baseline [..., 2, C]) to [..., 2C]: mean of each channel, then (log of the) standard deviation of each."""
     data = np.asarray(windows, dtype=np.float64)
     mean = np.add.reduce(data, axis=-1) / data.shape[-1]
     centred = data - mean[..., None]
@@ -22,7 +24,7 @@ def features(windows: NDArray[np.floating], baseline: NDArray[np.floating] | Non
     if baseline is not None:
         centre, scale = np.moveaxis(np.asarray(baseline, dtype=np.float64), -2, 0)
         mean, std = (mean - centre) / scale, std / scale
-    return np.concatenate([mean, std], axis=-1)
+    return np.concatenate([mean, np.log(std + DEAD) if log else std], axis=-1)
 
 
 def distances(feature: Floats, centre: Floats, scale: Floats, precision: Floats | None) -> Floats:
@@ -32,12 +34,20 @@ def distances(feature: Floats, centre: Floats, scale: Floats, precision: Floats 
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
+def nearest(z: Floats, modes: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Distance [...] of scaled features [..., 2C] to the nearest of the modes (centre, precision)."""
+    one = np.ones(z.shape[-1])
+    return np.asarray(np.minimum.reduce([distances(z, centre, one, precision) for centre, precision in modes]))
+
+
 class Familiarity:
     """Says how far a window lies outside what the model was trained on, and which channels put it there."""
 
     def __init__(self, envelope: Envelope) -> None:
         self._centre, self._scale = np.array(envelope.centre), np.array(envelope.scale)
         self._precision = None if envelope.precision is None else np.array(envelope.precision)
+        self._modes = [(np.array(mode.centre), np.array(mode.precision)) for mode in envelope.modes]
+        self._log = envelope.spread == "log"
         self._distances, self._q = np.array(envelope.distances) * envelope.reach, np.array(envelope.q)
         self._low = None if envelope.low is None else np.array(envelope.low)
         self._high = None if envelope.high is None else np.array(envelope.high)
@@ -46,17 +56,22 @@ class Familiarity:
         """Share (0..1) of the training windows that lay nearer to the training data's centre than this one."""
         if self._outside(values):
             return 1.0
-        distance = distances(features(values, baseline), self._centre, self._scale, self._precision)
+        distance = self._distance(features(values, baseline, log=self._log))
         return float(np.interp(distance, self._distances, self._q, left=0.0, right=1.0))
 
     def why(self, values: NDArray[np.floating], baseline: NDArray[np.floating] | None, tags: Sequence[str]) -> str:
         """Name the tags that make the window strange, the strangest first."""
         if outside := self._outside(values):
             return "; ".join(self._beyond(values, c, tags[c]) for c in outside[:3])
-        z = (features(values, baseline) - self._centre) / self._scale
+        z = (features(values, baseline, log=self._log) - self._centre) / self._scale
         worst = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:2]]
         kinds = ("level", "spread")
         return "; ".join(f"{tags[i % len(tags)]}: {kinds[i // len(tags)]} {abs(z[i]):.1f} times the usual deviation off" for i in worst)
+
+    def _distance(self, feature: Floats) -> Floats:
+        if not self._modes:
+            return distances(feature, self._centre, self._scale, self._precision)
+        return nearest((feature - self._centre) / self._scale, self._modes)
 
     def _outside(self, values: NDArray[np.floating]) -> list[int]:
         if self._low is None or self._high is None:
