@@ -64,7 +64,8 @@ def reader(decode: Decode) -> Callable[[Any], tuple[Value, int]]:
         block = _from_bytes(raw, wire) if wire is not None else _from_list(raw)
         if block is None or not block.size or (decode.length and block.size != decode.length):
             return None, Quality.TYPE
-        wide = block.astype(np.float64) * scale + offset
+        with np.errstate(invalid="ignore", over="ignore"):  # a signalling NaN is told by its quality, not by a warning
+            wide = block.astype(np.float64) * scale + offset
         if not np.isfinite(wide).all() or np.max(np.abs(wide)) > _LARGEST:
             return None, Quality.NOT_FINITE
         if feature is None:

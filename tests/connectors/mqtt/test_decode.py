@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.messages import Quality
@@ -215,6 +215,7 @@ JSONISH = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200) | JSONISH.map(lambda doc: json.dumps(doc).encode()), st.sampled_from(KINDS))
+@example(b"\x00\x00\x81\x7f", {"type": "f32le", "reduce": "kurtosis"})  # a signalling NaN
 def test_no_payload_raises_and_every_value_is_finite_or_marked(payload: bytes, kind: dict[str, Any]) -> None:
     for value, quality, source_ns in facts(payload, **kind):
         assert value is not None or quality & (TYPE | NOT_FINITE)
