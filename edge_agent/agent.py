@@ -63,7 +63,10 @@ class Live:
 class Agent:
     """Everything of one configuration, alive. `run` starts it and returns when `stop` was called and all has shed."""
 
-    def __init__(self, configuration: Configuration, *, clock: Clock, record: Path | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, *, clock: Clock, record: Path | None = None, runtime: app.LoadingRuntime | None = None
+    ) -> None:
+        """`record`: a new file for a recording; `runtime`: what runs the models, unset: a worker process."""
         self.configuration, self.clock = configuration, clock
         self.state = places.state(configuration.file.agent)
         self.started_ns = clock.mono_ns()
@@ -82,7 +85,7 @@ class Agent:
         wall_ns, mono_ns = clock.wall_ns(), clock.mono_ns()
         rules = app.tag_rules(configuration, configuration.file.loops)
         self.perceiver = Perceiver(Intake(rules, wall_ns=wall_ns, mono_ns=mono_ns))
-        self.runtime = WorkerRuntime(app.opener(configuration))
+        self.runtime = runtime or WorkerRuntime(app.opener(configuration))
         self.recorder = self._recorder(record, wall_ns, mono_ns) if record else None
         self._assets = Assets()
         self._changing = asyncio.Lock()

@@ -41,9 +41,10 @@ Readings = Callable[[], Mapping[str, Reading]]
 
 
 class LoadingRuntime(Runtime, Protocol):
-    """A runtime that shows the bundle it admitted."""
+    """A runtime that shows the bundles it admitted."""
 
     def opened(self, bundle: Path) -> Bundle: ...
+    def status(self) -> Mapping[str, Any]: ...
 
 
 def tag_rules(configuration: Configuration, loops: Mapping[str, Loop]) -> dict[str, TagRules]:

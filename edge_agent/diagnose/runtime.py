@@ -50,6 +50,10 @@ class InProcessRuntime:
         """Let go of every session."""
         self._open.clear()
 
+    def status(self) -> Mapping[str, Any]:
+        """For `edge-agent status`."""
+        return {"state": "in this process", "models": sorted(map(str, self._open))}
+
 
 def _run(session: Any, bundle: Bundle, feeds: Feeds) -> dict[str, NDArray[Any]]:
     names = list(bundle.outputs)

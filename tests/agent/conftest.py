@@ -17,11 +17,12 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent import places
+from edge_agent import app
 from edge_agent.agent import Agent, Live
 from edge_agent.clock import SystemClock
 from edge_agent.config.load import Configuration, load
 from edge_agent.diagnose import build
+from edge_agent.diagnose.runtime import InProcessRuntime
 from edge_agent.feedback.reader import Reader
 from edge_agent.lifecycle.sign import keygen, sign
 from edge_agent.messages import Mode, Record
@@ -31,7 +32,7 @@ ROWS = 4
 LOOP: dict[str, Any] = {
     "mode": "armed",
     "tier": 1,
-    "perceive": {"tags": ["flow", "level"], "every": "50 ms", "window": ROWS},
+    "perceive": {"tags": ["flow", "level"], "every": "20 ms", "window": ROWS},
     "diagnose": {"model": "tiny"},
     "decide": {
         "policy": "rules",
@@ -39,11 +40,11 @@ LOOP: dict[str, Any] = {
         "actions": {"relief": {"trim": {"trim": -20}}},
     },
     "execute": {
-        "trim": {"limits": [-50, 50], "step": 10, "rate": "1000/s", "min_interval": "50 ms", "interlocks": ["running"]},
+        "trim": {"limits": [-50, 50], "step": 10, "rate": "1000/s", "min_interval": "20 ms", "interlocks": ["running"]},
     },
 }  # fmt: skip
 WATCH: dict[str, Any] = {
-    "perceive": {"tags": ["flow", "level"], "every": "50 ms", "window": ROWS},
+    "perceive": {"tags": ["flow", "level"], "every": "20 ms", "window": ROWS},
     "diagnose": {"model": "tiny"},
     "decide": {"policy": "rules", "states": {"normal": [{"when": "score > 0.8", "go": "high"}], "high": []}},
 }
@@ -52,7 +53,7 @@ PLANT: dict[str, Any] = {
     "agent": {"name": "rig", "owner": "acme"},
     "models": {"trust": "keys"},
     "ledger": {"min_free": "1 MB"},
-    "connectors": {"plant": {"type": "sim", "every": "20 ms"}},
+    "connectors": {"plant": {"type": "sim", "every": "10 ms"}},
     "tags": {
         "flow": {"from": "plant", "mean": 10.0, "responds_to": {"tag": "fault"}},  # a test writes `fault` and `broken`
         "level": {"from": "plant", "mean": 2.0, "responds_to": {"tag": "trim", "gain": 0.001}},
@@ -65,43 +66,51 @@ PLANT: dict[str, Any] = {
 }
 
 
-def _bundle(folder: Path, key: Path | None) -> None:
-    """score = mean square deviation from flow 10, level 2; a hundredth of it is the calibrated score, 1 at most."""
+def _bundle(folder: Path, key: Path | None, *, baseline: dict[str, Any] | None = None, **changes: Any) -> None:
+    """score = mean square deviation from flow 10, level 2 (or from the baseline); a tenth of it, 1 at most, is calibrated."""
     node = helper.make_node
     nodes = [
+        *(
+            [node("Slice", ["baseline", "zero", "one", "one"], ["b"]), node("Transpose", ["b"], ["centre"], perm=[0, 2, 1])]
+            if baseline
+            else []
+        ),
         node("Sub", ["window", "centre"], ["d"]),
         node("Mul", ["d", "d"], ["e"]),
         node("ReduceMean", ["e", "axes"], ["score"], keepdims=0),
     ]
-    constants = [
-        numpy_helper.from_array(np.array([[[10.0], [2.0]]], np.float32), "centre"),
-        numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
-    ]
+    constants = [numpy_helper.from_array(np.array([1, 2], np.int64), "axes")]
+    if baseline:
+        constants += [numpy_helper.from_array(np.array([i], np.int64), name) for name, i in (("zero", 0), ("one", 1))]
+    else:
+        constants.append(numpy_helper.from_array(np.array([[[10.0], [2.0]]], np.float32), "centre"))
+    given = {"window": ["N", 2, ROWS]} | ({"baseline": ["N", 2, 2]} if baseline else {})
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["N", 2, ROWS])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given.items()],
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
         constants,
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     file = folder.with_suffix(".onnx")
-    onnx.save(made, file)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
     card = {
         "format": 1,
         "name": folder.name,
         "version": "1.0.0",
         "head": {"type": "anomaly"},
-        "window": {"rows": ROWS, "every": "50 ms"},
+        "window": {"rows": ROWS, "every": "20 ms"},
         "roles": [{"role": "flow"}, {"role": "level"}],
-        "graph": {"outputs": {"score": "score"}},
+        "graph": {"outputs": {"score": "score"}} | ({"baseline": "baseline"} if baseline else {}),
         "calibration": {"raw": [0.0, 10.0], "score": [0.0, 1.0]},
         "thresholds": {"alarm": 0.8},
         "intended": {"use": "tests", "tier": 1},
         "provenance": {"data": "made up", "data_licence": "CC0-1.0"},
-    }
-    inputs = np.random.default_rng(0).normal(size=(4, 2, ROWS)).astype(np.float32)
-    build.write(folder, card=card, model=file, fp32=None, golden_inputs={"window": inputs})
+    }  # fmt: skip
+    card |= ({"baseline": baseline} if baseline else {}) | changes
+    random = np.random.default_rng(0)
+    inputs = {name: random.uniform(1, 2, (4, 2, shape[2])).astype(np.float32) for name, shape in given.items()}
+    build.write(folder, card=card, model=file, fp32=None, golden_inputs=inputs)
     if key is not None:
         sign(folder, key)
 
@@ -131,13 +140,20 @@ class Rig:
     def configuration(self) -> Configuration:
         return load(self.write())
 
+    def bundle(self, name: str, *, sign_it: bool = True, **changes: Any) -> Path:
+        """Another bundle, or the same anew."""
+        _bundle(self.folder / "models" / name, self.key if sign_it else None, **changes)
+        return self.folder / "models" / name
+
     def add_loop(self, name: str, what: dict[str, Any] = WATCH, **changes: Any) -> None:
         self.said["loops"][name] = copy.deepcopy(what) | changes
 
     @asynccontextmanager
-    async def running(self, *, record: Path | None = None) -> AsyncIterator[Running]:
-        """The agent, ready; it sheds and ends with the block."""
-        agent = Agent(self.configuration(), clock=SystemClock(), record=record)
+    async def running(self, *, record: Path | None = None, worker: bool = False) -> AsyncIterator[Running]:
+        """The agent, ready; it sheds and ends with the block. Its model runs in this process, unless a worker is asked for."""
+        configuration = self.configuration()
+        runtime = None if worker else InProcessRuntime(app.opener(configuration))
+        agent = Agent(configuration, clock=SystemClock(), record=record, runtime=runtime)
         ops = Ops(agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run(ops.handlers()))
@@ -168,7 +184,7 @@ class Running:
         """Wait until it is so. Looks between two rounds of the event loop's parts."""
         try:
             async with asyncio.timeout(within_s):
-                while not what():
+                while not what():  # noqa: ASYNC110 (what is waited for is a state of the agent, not an event)
                     await asyncio.sleep(0.005)
         except TimeoutError:
             raise AssertionError(f"not within {within_s} s: {why}; the loops: {self.agent.page()['loops']}") from None
@@ -210,12 +226,37 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def armed_before(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an agent that was armed for an hour and then told to end; nobody may change it."""
+    rig = Rig(_copy(signed, tmp_path_factory), signed / "keys" / "tester.key")
+    rig.said["loops"]["p1"]["rearm"] = "auto"
+
+    async def arm() -> None:
+        async with rig.running() as run:
+            await run.armed(**{"for": "1 h"})
+            await run.turns("p1")
+
+    asyncio.run(arm())
+    return rig.folder
+
+
+def _copy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path is short: a socket's may have 107 bytes."""
+    return Path(shutil.copytree(folder, tmp_path_factory.mktemp("a"), dirs_exist_ok=True))
+
+
+@pytest.fixture
+def auto(armed_before: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """A rig whose loop may arm itself again, and was armed when its agent ended."""
+    folder = _copy(armed_before, tmp_path_factory)
+    rig = Rig(folder, folder / "keys" / "tester.key")
+    rig.said["loops"]["p1"]["rearm"] = "auto"
+    return rig
+
+
 @pytest.fixture
 def rig(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
-    """A configuration of one loop in a folder of its own; the path is short, because a socket's may have 107 bytes."""
-    folder = tmp_path_factory.mktemp("a")
-    shutil.copytree(signed, folder, dirs_exist_ok=True)
+    """A configuration of one loop in a folder of its own."""
+    folder = _copy(signed, tmp_path_factory)
     return Rig(folder, folder / "keys" / "tester.key")
-
-
-__all__ = ["LOOP", "WATCH", "Rig", "Running", "places"]

@@ -105,7 +105,7 @@ async def test_the_stop_file_ends_all_writing_and_arming_is_refused_while_it_is_
         await run.armed()
         (rig.state / "stop").touch()
         await run.mode("p1", Mode.OBSERVE)
-        with pytest.raises(EdgeAgentError, match="the stop file .*stop is there; remove it"):
+        with pytest.raises(EdgeAgentError, match=r"the stop file .*stop is there; remove it"):
             await run.arm()
         (rig.state / "stop").unlink()
         await run.turns("p1", 5)
