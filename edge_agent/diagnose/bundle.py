@@ -19,6 +19,7 @@ from edge_agent.config.types import Model
 from edge_agent.contracts import Head
 from edge_agent.diagnose import admission, card, golden, manifest, signature
 from edge_agent.diagnose.card import Card
+from edge_agent.diagnose.handoff import MOST_WINDOWS
 from edge_agent.errors import ModelRefused
 
 MAX_BYTES: Mapping[str, int] = {
@@ -95,10 +96,19 @@ def read(path: Path, *, keys: signature.Keys | None = None, dev: bool = False, l
     )
 
 
+def looks(path: Path) -> object:
+    """What a folder looks like from outside, without opening a file: as long as it stays the same, what was read of it holds."""
+    try:
+        found = sorted(((e.name, e.stat(follow_symlinks=False)) for e in os.scandir(path)), key=lambda named: named[0])
+    except OSError:
+        return None
+    return tuple((name, s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
+
+
 def _batch(checked: Card) -> int:
     """As many windows as fit into 16 MiB, 64 at most: the shared memory is made for them."""
     row = 4 * sum(math.prod(shape) for shape in (*checked.inputs().values(), *checked.outputs().values()))
-    return max(1, min(64, (16 << 20) // row))
+    return max(1, min(MOST_WINDOWS, (16 << 20) // row))
 
 
 def _head_config(checked: Card, where: str) -> Model:

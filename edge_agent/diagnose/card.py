@@ -153,6 +153,9 @@ class Provenance(Model):
     split: Text = ""
     code: Text = ""
     licence: Text = ""
+    runs: dict[Text, Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]] = Field(
+        default_factory=dict, description="runs it was trained on: name -> hash of the values; lets `models evaluate` tell seen from unseen"
+    )
 
 
 class Metrics(Model):

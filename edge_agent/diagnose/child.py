@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from time import perf_counter_ns
 from typing import Any
 
@@ -36,15 +37,15 @@ class _Server:
         self._graphs: dict[int, _Graph] = {}
 
     def serve(self) -> None:
-        from edge_agent.diagnose.handoff import DONE, FAILED, LOAD, REPLY, REQUEST, UNLOAD
+        from edge_agent.diagnose.handoff import DONE, FAILED, LOAD, MOST_WINDOWS, REPLY, REQUEST, UNLOAD
 
-        buffer = bytearray(REQUEST.size)
+        buffer = bytearray(REQUEST.size + MOST_WINDOWS)
         room = socket.CMSG_SPACE(3 * 4)
         while True:
             size, ancillary, _, _ = self._sock.recvmsg_into([buffer], room)
             if not size:
                 return
-            what, slot, number, batch = REQUEST.unpack(buffer)
+            what, slot, number, batch = REQUEST.unpack_from(buffer)
             if what == UNLOAD:
                 self._graphs.pop(slot, None)
                 continue
@@ -52,7 +53,7 @@ class _Server:
                 if what == LOAD:
                     self._graphs.pop(slot, None)
                     self._graphs[slot] = _Graph(array.array("i", ancillary[0][2]))
-                reply = REPLY.pack(DONE, number, self._graphs[slot].run(batch))
+                reply = REPLY.pack(DONE, number, self._graphs[slot].run(buffer[REQUEST.size : size] or (batch,)))
             except Exception as e:  # noqa: BLE001 - the runtime's errors share no base class; the parent counts and reports it
                 reply = REPLY.pack(FAILED, number, 0) + f"{type(e).__name__}: {e}".encode()[:500]
             self._sock.send(reply)
@@ -71,31 +72,42 @@ class _Graph:
             for descriptor in descriptors:
                 os.close(descriptor)
         self._names = list(self._outputs)
-        self._single = self._bind()
+        self._single = [self._bind(0)]
 
-    def _bind(self) -> Any:
+    def _bind(self, at: int) -> Any:
         """One window, straight from and into the shared memory: the common case, without a copy."""
         binding = self._session.io_binding()
         for name, view in self._inputs.items():
-            binding.bind_cpu_input(name, view[:1])
+            binding.bind_cpu_input(name, view[at : at + 1])
         for name, view in self._outputs.items():
-            binding.bind_output(name, "cpu", 0, view.dtype.type, view[:1].shape, view.ctypes.data)
+            row = view[at : at + 1]
+            binding.bind_output(name, "cpu", 0, row.dtype.type, row.shape, row.ctypes.data)
         return binding
 
-    def run(self, batch: int) -> int:
-        begin = perf_counter_ns()
-        if batch == 1:
-            self._session.run_with_iobinding(self._single)
-        else:
-            self._run_many(batch)
+    def run(self, cuts: Iterable[int]) -> int:
+        """Run the graph once for each cut, a number of windows; the time that took."""
+        begin, at = perf_counter_ns(), 0
+        for count in cuts:
+            if count == 1:
+                self._session.run_with_iobinding(self._one(at))
+            else:
+                self._run_many(at, at + count)
+            at += count
         return perf_counter_ns() - begin
 
-    def _run_many(self, batch: int) -> None:
-        outputs = self._session.run(self._names, {name: view[:batch] for name, view in self._inputs.items()})
+    def _one(self, at: int) -> Any:
+        while at >= len(self._single):
+            self._single.append(self._bind(len(self._single)))
+        return self._single[at]
+
+    def _run_many(self, start: int, end: int) -> None:
+        outputs = self._session.run(self._names, {name: view[start:end] for name, view in self._inputs.items()})
         for view, output in zip(self._outputs.values(), outputs, strict=True):
-            if output.shape != (batch, *view.shape[1:]) or output.dtype != view.dtype:
-                raise ValueError(f"an output is {output.dtype} {list(output.shape)}; the card says float32 {[batch, *view.shape[1:]]}")
-            view[:batch] = output
+            if output.shape != (end - start, *view.shape[1:]) or output.dtype != view.dtype:
+                raise ValueError(
+                    f"an output is {output.dtype} {list(output.shape)}; the card says float32 {[end - start, *view.shape[1:]]}"
+                )
+            view[start:end] = output
 
 
 if __name__ == "__main__":

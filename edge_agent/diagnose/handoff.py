@@ -1,7 +1,8 @@
 """How do tensors and words pass between the agent and its worker? Tensors lie in shared memory; a dozen bytes say whose turn it is.
 
-Both sides map the same memfd. A request is REQUEST (with three descriptors for LOAD: specification, model, tensors), a reply is REPLY
-and perhaps a text; one datagram each on a SOCK_SEQPACKET pair, so a message is whole or not there.
+Both sides map the same memfd. A request is REQUEST (with three descriptors for LOAD: specification, model, tensors; for RUN the
+number of windows in each run of the graph, a byte each), a reply is REPLY and perhaps a text; one datagram each on a SOCK_SEQPACKET
+pair, so a message is whole or not there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ DONE, FAILED, READY = 0, 1, 2
 REQUEST = struct.Struct("<BxHII")  # what, slot, number of the request, batch
 REPLY = struct.Struct("<BxxxIQ")  # how it ended, number of the request, ns in the runtime
 LONGEST = 1024  # of one reply, bytes
+MOST_WINDOWS = 64  # in one request
 
 _ALIGN = 64
 _SEAL_SHRINK_GROW = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW

@@ -54,9 +54,9 @@ class WorkerProcess:
         """Whether the kernel is done with it."""
         return self._exit.done()
 
-    def send(self, header: Sequence[int], descriptors: Sequence[int] = ()) -> None:
+    def send(self, header: Sequence[int], descriptors: Sequence[int] = (), cuts: Sequence[int] = ()) -> None:
         """Send one request. OSError if the process is gone."""
-        message = REQUEST.pack(*header)
+        message = REQUEST.pack(*header) + bytes(cuts)
         if descriptors:
             socket.send_fds(self._sock, [message], list(descriptors))
         else:
