@@ -18,6 +18,7 @@ from typing import Any
 
 from edge_agent import control
 from edge_agent.diagnose import manifest
+from edge_agent.errors import EdgeAgentError
 from edge_agent.feedback.reader import Cursor, Reader
 from edge_agent.feedback.row import record_of
 from edge_agent.lifecycle.sign import keygen, sign
@@ -91,7 +92,7 @@ class Agent:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             assert self.process is None or self.process.poll() is None, f"the agent ended while we waited for {what}\n{self.log}"
-            with suppress(Exception):
+            with suppress(EdgeAgentError, KeyError):  # it is still starting
                 page = self.page()
                 if found(page):
                     return page

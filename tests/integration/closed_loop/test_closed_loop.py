@@ -44,6 +44,7 @@ class Story:
     records: Sequence[Record]  # the ledger
     recording: Path
     page: dict[str, Any]  # the last status
+    said: str  # the same for a person
     exit_code: int
 
     def of(self, kind: str, **wanted: Any) -> list[Record]:
@@ -67,10 +68,11 @@ def story(stage: Stage, run: Table) -> Story:
     assert plant.wait(lambda log: _last_trim(log) == -200, 40), agent.log
     assert plant.wait(lambda log: _last_trim(log) == 0, 40), agent.log
     page = agent.until("outcome", lambda p: p["loops"][LOOP]["execute"]["tags"]["speed_trim"]["value"] == 0, 5)
+    said = agent.cli("status", agent.config)
     code = agent.end()
     writes, records = plant.writes(), agent.records()
     stage.clear()
-    return Story(played, start_ms, writes, records, recording, page, code)
+    return Story(played, start_ms, writes, records, recording, page, said, code)
 
 
 def _links_up(page: dict[str, Any]) -> bool:
@@ -97,6 +99,7 @@ def test_the_valve_closes_the_pump_is_relieved_the_valve_opens_and_the_trim_goes
     assert story.run.end < back < story.run.end + 120
     assert story.exit_code == 0
     assert story.page["loops"][LOOP]["errors"] == 0
+    assert re.search(r"^loop valve: armed until .* state normal$", story.said, re.MULTILINE)
 
 
 def test_the_plants_own_log_shows_the_intended_writes_the_heartbeat_and_nothing_else(story: Story) -> None:
@@ -107,6 +110,7 @@ def test_the_plants_own_log_shows_the_intended_writes_the_heartbeat_and_nothing_
     assert [line["value"] for line in trims] == [*range(-20, -201, -20), *range(-180, 1, 20)]
     assert {(line["type"], line["stamped"]) for line in trims} == {("Double", False)}
     assert {(line["user"], line["client"]) for line in story.writes} == {("agent", "edge-agent hall3-pump1")}
+    assert story.page["connectors"]["plc"]["security"] == "Basic256Sha256 SignAndEncrypt"
     assert [line["value"] for line in beats] == list(range(1, len(beats) + 1))
 
 
@@ -125,11 +129,9 @@ def test_while_values_are_bad_or_uncertain_the_loop_has_no_evidence_and_holds(st
     first, *_ = story.of("decision")
     assert first.payload["unknown"]
     assert re.search(r"flow: bad.* in \d+ of its rows", first.payload["diagnosis"]["why"])
-    held = [r for r in story.of("mode") if r.payload["to"] == "hold"]
-    assert held
-    assert "uncertain" in held[0].payload["reason"]
-    assert UNCERTAIN[0] < story.row(held[0].wall_ns) < UNCERTAIN[1] + 20
-    released = next(r for r in story.of("mode", **{"from": "hold"}) if r.seq > held[0].seq)
+    held = next(r for r in story.of("mode", to="hold") if "uncertain" in r.payload["reason"])
+    assert UNCERTAIN[0] < story.row(held.wall_ns) < UNCERTAIN[1] + 20
+    released = next(r for r in story.of("mode", **{"from": "hold"}) if r.seq > held.seq)
     assert released.payload["to"] == "armed"
     assert UNCERTAIN[1] + 55 < story.row(released.wall_ns)
 
@@ -176,7 +178,7 @@ def test_the_recording_replays_to_the_byte_twice(stage: Stage, story: Story, tmp
     for name in ("one", "two"):
         found = json.loads(stage.agent.cli("replay", story.recording, stage.agent.config, "--out", tmp_path / name, "--json"))
         assert (found["same_config"], found["different"], found["missing"]) == (True, 0, 0)
-        assert found["decisions"] == story.page["loops"][LOOP]["turns"] or found["decisions"] > 800
+        assert found["decisions"] >= story.page["loops"][LOOP]["turns"] > 800
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     replayed = {line["seq"]: line for line in map(json.loads, (tmp_path / "one").read_text().splitlines())}
     for live in story.of("decision"):
@@ -232,20 +234,22 @@ def test_sigterm_takes_the_trim_back_by_writes_that_are_on_record_too(stage: Sta
 def test_after_sigkill_in_mid_action_the_plant_helps_itself_and_the_restarted_loop_only_observes(
     stage: Stage, story: Story, run: Table
 ) -> None:
-    plant = _relieving(stage, run)
-    stage.agent.kill()
-    written = len(plant.writes())
+    plant, agent = _relieving(stage, run), stage.agent
+    agent.kill()
+    written, before = len(plant.writes()), agent.records()[-1].epoch
     assert plant.wait(lambda log: any("fallback" in line for line in log), 5)
-    page = stage.agent.start().until("its wish", lambda p: _links_up(p) and p["loops"][LOOP]["wants"], 30)
+    page = agent.start().until("its wish", lambda p: _links_up(p) and p["loops"][LOOP]["wants"], 30)
     assert page["loops"][LOOP]["mode"] == "observe"
     assert page["loops"][LOOP]["diagnosis"]["status"] == "ok"
     turns = page["loops"][LOOP]["turns"]
-    stage.agent.until("twenty more turns", lambda p: p["loops"][LOOP]["turns"] > turns + 20, 10)
-    assert stage.agent.end() == 0
+    agent.until("twenty more turns", lambda p: p["loops"][LOOP]["turns"] > turns + 20, 10)
+    assert agent.end() == 0
     assert len(plant.writes()) == written
-    ours = [r for r in stage.agent.records() if r.epoch == stage.agent.records()[-1].epoch]
+    killed = [r for r in agent.records("intent") if r.epoch == before]
+    assert [r.payload["value"] for r in killed] == [line["value"] for line in plant.of(TRIM)], "the one under way is on record too"
+    ours = [r for r in agent.records() if r.epoch == agent.records()[-1].epoch]
     assert not [r for r in ours if r.kind in ("intent", "mode")]
-    assert json.loads(stage.agent.cli("ledger", "verify", stage.agent.config, "--json"))["ok"]
+    assert json.loads(agent.cli("ledger", "verify", agent.config, "--json"))["ok"]
 
 
 def test_a_stranger_with_the_plants_address_is_not_spoken_to_and_the_agent_lives_on(stage: Stage, story: Story, run: Table) -> None:
