@@ -171,7 +171,7 @@ class Agent:
     async def _connect(self, name: str, connector: Connector) -> None:
         """Run a connector. However it ends, its link is down then; it has no business ending by itself."""
         try:
-            await connector.run(self.inbox)
+            await connector.run(self.inbox.of(name))
             raise PlantError(f"connectors.{name}: it ended by itself")
         finally:
             self.inbox.link(LinkState(connector=name, state="down", reason="the connector has ended", mono_ns=self.clock.mono_ns()))
@@ -346,6 +346,7 @@ class Agent:
             health=self.health,
             vitals=self.vitals,
             inbox=self.inbox,
+            not_recorded=self._pump.not_recorded,
             perceiver=self.perceiver,
             connectors=self.connectors,
             runners={name: live.runner for name, live in self.loops.items()},

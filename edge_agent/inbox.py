@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.messages import Gap, LinkState, Sample
 
@@ -16,6 +17,28 @@ class Samples:
 
     batch: Sequence[Sample]
     committed: Callable[[], None] | None
+
+
+@dataclass(slots=True)
+class _Loss:
+    """What one connector lost since the inbox ran full."""
+
+    lost: int = 0
+    tags: set[str] = field(default_factory=set)
+    start_ns: int = 0
+    end_ns: int = 0
+    declare_at: int = 0  # how many samples have to be taken before the episode counts as over
+
+    def add(self, batch: Sequence[Sample]) -> None:
+        self.tags.update(sample.tag for sample in batch)
+        self.start_ns = min(self.start_ns or batch[0].source_ns, batch[0].source_ns)
+        self.end_ns = max(self.end_ns, batch[-1].source_ns)
+        self.lost += len(batch)
+
+    def gap(self, connector: str) -> Gap:
+        tag = self.tags.pop() if len(self.tags) == 1 else None
+        reason = "the agent could not keep up: its inbox was full"
+        return Gap(connector=connector, tag=tag, start_ns=self.start_ns, end_ns=self.end_ns, reason=reason, lost=self.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +54,35 @@ Event = Samples | Gap | LinkState | Alive
 
 class Inbox:
     """A contracts.Sink for any thread. Bounded by samples: when full, a new batch is dropped, counted, and never
-    acknowledged, so that a broker keeps it."""
+    acknowledged, so that a broker keeps it. What nobody keeps is declared as a gap, one for each time the inbox ran full."""
 
     def __init__(self, bound: int = 200_000) -> None:
         self._events: deque[Event] = deque()
         self._loop = asyncio.get_running_loop()
         self._came = asyncio.Event()
         self._woken = False
-        self._bound = bound
-        self._waiting = 0  # samples; written by many threads, so it may be off by a batch: the bound is soft
+        self._counting = threading.Lock()
+        self._waiting = 0  # samples
+        self.bound = bound
         self.dropped = 0
+        self._taken = 0
+        self._lost: dict[str, _Loss] = {}
 
-    def samples(self, batch: Sequence[Sample], committed: Callable[[], None] | None = None) -> None:
-        if self._waiting + len(batch) > self._bound:
-            self.dropped += len(batch)
-            return
-        self._waiting += len(batch)
-        self._put(Samples(batch, committed))
+    def of(self, connector: str) -> Source:
+        """The sink for one connector: a gap names whose samples were lost."""
+        return Source(self, connector)
+
+    def samples(self, batch: Sequence[Sample], committed: Callable[[], None] | None = None, connector: str = "") -> None:
+        with self._counting:
+            full = self._waiting + len(batch) > self.bound
+            if full:
+                self.dropped += len(batch)
+                if batch and committed is None:
+                    self._lose(batch, connector)
+            else:
+                self._waiting += len(batch)
+        if not full:
+            self._put(Samples(batch, committed))
 
     def gap(self, gap: Gap) -> None:
         self._put(gap)
@@ -56,13 +91,25 @@ class Inbox:
         self._put(state)
 
     def alive(self, connector: str, mono_ns: int) -> None:
-        self._put(Alive(connector, mono_ns))
+        if len(self._events) < self.bound:  # the next one says the same
+            self._put(Alive(connector, mono_ns))
 
     def _put(self, event: Event) -> None:
         self._events.append(event)
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._came.set)
+
+    def _lose(self, batch: Sequence[Sample], connector: str) -> None:
+        loss = self._lost.get(connector)
+        if loss is None:
+            loss = self._lost[connector] = _Loss(declare_at=self._taken + self._waiting)
+        loss.add(batch)
+
+    def _declare(self) -> list[Event]:
+        """The gaps of all episodes that are over: everything that waited when they began has been taken."""
+        over = [connector for connector, loss in self._lost.items() if self._taken >= loss.declare_at]
+        return [self._lost.pop(connector).gap(connector) for connector in over]
 
     async def wait(self, wait_s: float) -> None:
         """Return when something came, or after `wait_s`."""
@@ -77,11 +124,16 @@ class Inbox:
         self._woken = False
         self._came.clear()
         events: list[Event] = []
+        taken = 0
         while self._events and len(events) < most:
             event = self._events.popleft()
             if isinstance(event, Samples):
-                self._waiting -= len(event.batch)
+                taken += len(event.batch)
             events.append(event)
+        with self._counting:
+            self._waiting -= taken
+            self._taken += taken
+            events += self._declare()
         if self._events:
             self._came.set()
         return events
@@ -89,4 +141,24 @@ class Inbox:
     @property
     def waiting(self) -> int:
         """Samples not yet taken."""
-        return max(self._waiting, 0)
+        return self._waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One connector's way into the inbox; a contracts.Sink."""
+
+    inbox: Inbox
+    connector: str
+
+    def samples(self, batch: Sequence[Sample], committed: Callable[[], None] | None = None) -> None:
+        self.inbox.samples(batch, committed, self.connector)
+
+    def gap(self, gap: Gap) -> None:
+        self.inbox.gap(gap)
+
+    def link(self, state: LinkState) -> None:
+        self.inbox.link(state)
+
+    def alive(self, connector: str, mono_ns: int) -> None:
+        self.inbox.alive(connector, mono_ns)

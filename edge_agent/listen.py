@@ -29,7 +29,7 @@ async def listen(configuration: Configuration, into: Path, *, clock: Clock, for_
         async with Supervisor(clock) as supervisor:
             for name in configuration.connectors:
                 connector = app.connector(configuration, name, clock=clock, state=state)
-                supervisor.start(f"connector {name}", partial(connector.run, inbox))
+                supervisor.start(f"connector {name}", partial(connector.run, inbox.of(name)))
             while clock.mono_ns() - mono_ns < for_s * 1e9 and not recorder.failed:
                 await inbox.wait(_WAIT_S)
                 samples += sum(_put(recorder, event) for event in inbox.drain())

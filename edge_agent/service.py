@@ -70,11 +70,11 @@ async def _reload(agent: Agent, hup: asyncio.Event) -> None:
         await hup.wait()
         hup.clear()
         notify("RELOADING=1")
-        await _reload_once(agent)
+        await reload_once(agent)
         notify("READY=1")
 
 
-async def _reload_once(agent: Agent) -> None:
+async def reload_once(agent: Agent) -> None:
     path = agent.configuration.path
     try:
         new = await asyncio.to_thread(load, path or Path())

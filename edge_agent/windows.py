@@ -13,12 +13,12 @@ class Windows:
 
     def __init__(self, bound: int = 8) -> None:
         self._queue: deque[Window] = deque()
-        self._bound = bound
+        self.bound = bound
         self._came = asyncio.Event()
         self.dropped = 0
 
     def put(self, window: Window) -> None:
-        if len(self._queue) >= self._bound:
+        if len(self._queue) >= self.bound:
             self._queue.popleft()
             self.dropped += 1
         self._queue.append(window)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edge_agent.inbox import Inbox, Samples
-from edge_agent.messages import Sample
+from edge_agent.messages import Gap, Sample
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +57,37 @@ async def test_waiting_ends_after_its_time_although_nothing_came() -> None:
     inbox = Inbox()
     await inbox.wait(0.001)
     assert inbox.drain() == []
+
+
+async def test_what_nobody_keeps_is_declared_once_for_each_time_the_inbox_ran_full() -> None:
+    inbox = Inbox(bound=10)
+    sink = inbox.of("plc")
+    sink.samples(batch(8))
+    for _ in range(3):
+        sink.samples(batch(5))
+    inbox.of("bus").samples([*batch(4)[2:], Sample("b", 1.0, 0, 9, 9, 9)])
+    first = inbox.drain()
+    gaps = [e for e in first if isinstance(e, Gap)]
+    assert [(g.connector, g.tag, g.start_ns, g.end_ns, g.lost) for g in gaps] == [("plc", "a", 0, 4, 15), ("bus", None, 2, 9, 3)]
+    assert isinstance(first[0], Samples)
+    sink.samples(batch(8))
+    assert not [e for e in inbox.drain() if isinstance(e, Gap)]
+    assert inbox.dropped == 18
+
+
+async def test_a_batch_that_the_sender_keeps_leaves_no_gap() -> None:
+    inbox = Inbox(bound=10)
+    inbox.samples(batch(8))
+    inbox.samples(batch(5), lambda: None)
+    assert not [e for e in inbox.drain() if isinstance(e, Gap)]
+
+
+async def test_an_inbox_that_never_empties_still_declares_what_it_lost() -> None:
+    inbox = Inbox(bound=10)
+    declared = 0
+    for _ in range(20):
+        for _ in range(3):
+            inbox.samples(batch(5))
+        declared += sum(e.lost or 0 for e in inbox.drain(most=1) if isinstance(e, Gap))
+    assert 0 < declared <= inbox.dropped
+    assert inbox.dropped - declared <= 30

@@ -121,6 +121,7 @@ class Rig:
 
     folder: Path
     key: Path
+    LOOP = LOOP
     said: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(PLANT))
 
     @property
