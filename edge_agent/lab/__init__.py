@@ -1,0 +1,1 @@
+"""The data team's tools: quantize, inspect and evaluate model bundles. Nothing here runs on the edge."""

@@ -1,0 +1,1 @@
+"""Benchmarks, one file each: data, split rule, metric, published figures, and what no data reaches."""
