@@ -119,6 +119,10 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
     for outcome in story["outcomes"]:
         yield f"outcome    {outcome.get('tag')} {outcome.get('status')}: {outcome.get('why') or 'as intended'}  (record {outcome['seq']})"
         yield from _findings(outcome)
+    ended = {outcome.get("intent") for outcome in story["outcomes"]}
+    for intent in story["intents"]:
+        if intent["seq"] not in ended:
+            yield "outcome    none is on record: it is under way, or the agent ended before it could look; look at the tag yourself"
     if not story["intents"] and not story["outcomes"]:
         yield f"no write   {_why_not(story)}"
     for label in story["labels"]:

@@ -63,6 +63,13 @@ async def test_the_last_decision_tells_what_was_seen_said_and_refused(told: Path
     assert "label      valve  by ann: seen" in said
 
 
+async def test_an_intent_without_an_outcome_is_told_as_such(open_ledger: Callable[..., Ledger], folder: Path) -> None:
+    ledger = open_ledger()
+    intent = await ledger.append("intent", {"tag": "speed", "value": -20.0, "decision": 1, "window": 1}, loop="p1")
+    ledger.close()
+    assert "outcome    none is on record" in text(story(folder, intent))
+
+
 async def test_a_decision_that_proposed_nothing_says_so(told: Path) -> None:
     assert "no write   the policy proposed nothing" in text(story(told, 2))
 
