@@ -208,6 +208,7 @@ def _wanted(name: str, tag: Tag, config: Config) -> options.Wanted:
         sampling_s=config.sampling if tag.sampling is None else tag.sampling,
         dead_band=options.DeadBand(*tag.dead_band) if tag.dead_band else None,
         index=tag.index,
+        unit=tag.source_unit or tag.unit,
         method=options.Method(object=tag.method.object, method=tag.method.method) if tag.method else None,
     )
 

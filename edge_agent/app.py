@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from edge_agent import places, plugin
+from edge_agent import places, plugin, units
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
 from edge_agent.config.model import Clearance, Cycle, Loop, Perceive, Tag
@@ -29,7 +29,6 @@ from edge_agent.errors import ConfigError, EdgeAgentError, ModelRefused, Problem
 from edge_agent.execute.terms import ModelTerms
 from edge_agent.lifecycle import store
 from edge_agent.messages import Reading
-from edge_agent.perceive import units
 from edge_agent.perceive.channel import Channel
 from edge_agent.perceive.intake import TagRules
 from edge_agent.perceive.link import View

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from edge_agent import app, places
+from edge_agent import app, places, units
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
 from edge_agent.config.model import Write
@@ -17,7 +17,6 @@ from edge_agent.diagnose.runtime import InProcessRuntime
 from edge_agent.errors import ModelRefused, PlantError
 from edge_agent.inbox import Alive, Inbox, Samples
 from edge_agent.messages import LinkState
-from edge_agent.perceive import units
 from edge_agent.perceive.intake import Intake
 from edge_agent.status import quality_words, troubles
 from edge_agent.supervisor import Supervisor

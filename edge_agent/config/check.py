@@ -72,7 +72,7 @@ def _safety_word(findings: Findings, name: str) -> str | None:
 
 
 def _units(findings: Findings, at: At, tag: Tag) -> None:
-    from edge_agent.perceive import units  # stdlib only, and only a file with units needs it
+    from edge_agent import units  # stdlib only, and only a file with units needs it
 
     for key, unit in (("unit", tag.unit), ("source_unit", tag.source_unit)):
         if unit is not None and not units.known(unit):
@@ -88,7 +88,7 @@ def _units(findings: Findings, at: At, tag: Tag) -> None:
 
 def _unknown_unit(findings: Findings, at: At, unit: str, *, needed: bool) -> None:
     """An unknown unit is only a name, until something must be converted."""
-    from edge_agent.perceive import units
+    from edge_agent import units
 
     hint = ""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_agent import units
 from edge_agent.contracts import TagContract
 from edge_agent.errors import PlantError
 from edge_agent.opcua import nodes
@@ -15,6 +16,7 @@ from edge_agent.opcua.values import code_name
 
 # Attribute numbers: OPC 10000-6, A.1
 _VALUE, _DATA_TYPE, _VALUE_RANK, _ACCESS, _USER_ACCESS = 13, 14, 15, 17, 18
+_EXECUTABLE, _USER_EXECUTABLE = 21, 22
 _CAN_WRITE = 1 << 1  # AccessLevel bit: OPC 10000-3, 8.57
 _SCALARS = frozenset(range(1, 22))  # concrete built-in types: Boolean .. LocalizedText
 _ENUMERATION, _INT32 = 29, 6
@@ -54,6 +56,15 @@ async def describe(channel: Channel, server: Server, address: str) -> Described:
     writable = all(_good(a, _CAN_WRITE) & _CAN_WRITE for a in (access, user_access))
     contract = TagContract(type=kind_name(kind), writable=writable, unit=unit, low=low, high=high)
     return Described(contract=contract, node=node, kind=kind, scalar=_good(rank, -1) in (-1, -2, -3) and not isinstance(_good(value), list))
+
+
+async def describe_method(channel: Channel, server: Server, address: str) -> TagContract:
+    """Whether this user may call a method now. PlantError where it cannot be asked."""
+    node = nodes.resolve(address, server.namespaces)
+    executable, by_user = await channel.read([(node, _EXECUTABLE), (node, _USER_EXECUTABLE)], server.per_read)
+    if not executable.StatusCode.is_good():
+        raise PlantError(f"{address}: {code_name(executable.StatusCode.value)}")
+    return TagContract(type="method", writable=bool(_good(executable)) and bool(_good(by_user)))
 
 
 async def arguments(channel: Channel, server: Server, method: Any) -> tuple[Argument, ...]:
@@ -120,10 +131,15 @@ async def _parent(channel: Channel, data_type: Any) -> Any:
 
 async def _properties(channel: Channel, node: Any, names: Sequence[str]) -> list[Any]:
     """Node ids of a node's standard properties; None where it has none of that name."""
+    return await _paths(channel, [(node, name) for name in names])
+
+
+async def _paths(channel: Channel, wanted: Sequence[tuple[Any, str]]) -> list[Any]:
+    """Node ids of properties of nodes."""
     from asyncua import ua
 
     request = ua.TranslateBrowsePathsToNodeIdsRequest()
-    for name in names:
+    for node, name in wanted:
         step = ua.RelativePathElement()
         step.ReferenceTypeId = ua.NodeId(ua.Int32(_HAS_PROPERTY))
         step.IsInverse, step.IncludeSubtypes = False, True
@@ -143,7 +159,22 @@ async def _analog(channel: Channel, server: Server, node: Any) -> tuple[float | 
     found = await _properties(channel, node, ["EURange", "EngineeringUnits"])
     present = [n for n in found if n is not None]
     read = dict(zip(present, await channel.read([(n, _VALUE) for n in present], server.per_read), strict=True)) if present else {}
-    range_, units = (_good(read[n]) if n is not None else None for n in found)
+    range_, stated = (_good(read[n]) if n is not None else None for n in found)
     low, high = (float(range_.Low), float(range_.High)) if isinstance(range_, ua.Range) else (None, None)
-    unit = units.DisplayName.Text if isinstance(units, ua.EUInformation) else None
-    return low, high, unit
+    return low, high, unit_of(stated) if isinstance(stated, ua.EUInformation) else None
+
+
+def unit_of(stated: Any) -> str | None:
+    """The unit that an EUInformation means: by its UNECE number where it has one, else by what it shows."""
+    return units.engineering(stated.UnitId, stated.DisplayName.Text, stated.NamespaceUri or None)
+
+
+async def stated_units(channel: Channel, asked: Sequence[Any], per_read: int) -> list[str | None]:
+    """The EngineeringUnits of many nodes; None where a node states none."""
+    from asyncua import ua
+
+    found = await _paths(channel, [(node, "EngineeringUnits") for node in asked])
+    present = [n for n in found if n is not None]
+    values = iter(await channel.read([(n, _VALUE) for n in present], per_read) if present else [])
+    stated = [_good(next(values)) if n is not None else None for n in found]
+    return [unit_of(each) if isinstance(each, ua.EUInformation) else None for each in stated]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +57,9 @@ def queue_size(sampling_s: float, outage_s: float) -> int:
     return min(_MAX_QUEUE, max(10, math.ceil(outage_s / max(sampling_s, 0.05) * 1.25)))
 
 
+Agree = Callable[[Sequence[Item]], Awaitable[list[Item]]]
+
+
 class Items:
     """All tags of one connection that have a node."""
 
@@ -98,10 +101,11 @@ class Items:
                 item.hole_why = why
 
     async def ask(
-        self, channel: Channel, subscription: int, items: Sequence[Item], *, names: Sequence[str], batch: int, mono_ns: int
+        self, channel: Channel, subscription: int, items: Sequence[Item], *, names: Sequence[str], batch: int, mono_ns: int, agree: Agree
     ) -> None:
-        """Have the server watch these items, a batch a call. Each ends up good or refused with its reason."""
-        known = [i for i in items if _resolve(i, names, mono_ns)]
+        """Have the server watch these items, a batch a call. Each ends up good or refused with its reason. `agree` refuses those
+        that do not mean what the configuration says, and gives back the others."""
+        known = await agree([i for i in items if _resolve(i, names, mono_ns)])
         for start in range(0, len(known), batch):
             part = known[start : start + batch]
             results = await _create(channel, subscription, [self._request(i) for i in part])

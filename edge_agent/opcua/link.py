@@ -11,6 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from edge_agent.clock import Clock
@@ -19,6 +20,7 @@ from edge_agent.errors import PlantError
 from edge_agent.messages import LinkState
 from edge_agent.opcua import channel as channels
 from edge_agent.opcua import nodes, server, trouble, watch
+from edge_agent.opcua.agree import refuse_other_units
 from edge_agent.opcua.channel import Channel
 from edge_agent.opcua.delivery import Delivery, SubscriptionLost
 from edge_agent.opcua.entry import Entry
@@ -176,7 +178,8 @@ class Link:
 
     async def _ask(self, channel: Channel, subscription: Subscription, items: Sequence[Item], known: Server) -> None:
         now = self.clock.mono_ns()
-        await self._items.ask(channel, subscription.id, items, names=known.namespaces, batch=known.per_monitor, mono_ns=now)
+        agree = partial(refuse_other_units, channel, per_read=known.per_read, mono_ns=now)
+        await self._items.ask(channel, subscription.id, items, names=known.namespaces, batch=known.per_monitor, mono_ns=now, agree=agree)
 
     async def _retry(self, channel: Channel, due: Sequence[Item]) -> None:
         """Refused nodes once more; a PLC may have got its program, and with it a namespace, in the meantime."""

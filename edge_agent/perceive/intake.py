@@ -19,6 +19,9 @@ _RANGE = int(Quality.RANGE)
 _NOT_FINITE = int(Quality.NOT_FINITE)
 _BAD = int(Quality.BAD)
 _FLAT = int(Quality.FLAT)
+_LINK = int(Quality.LINK)
+_STALE = int(Quality.STALE)
+_NUMBERS = (float, int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +87,18 @@ class TagState:
         age_s = (mono_ns - self.mono_ns) / _NS if self.mono_ns else math.inf
         quality = self.quality
         if not link_up:
-            quality |= Quality.LINK
+            quality |= _LINK
         if self.rules.max_age_s is None:
             age_s = min(age_s, (mono_ns - alive_ns) / _NS) if self.mono_ns and alive_ns else age_s
         elif age_s > self.rules.max_age_s:
-            quality |= Quality.STALE
+            quality |= _STALE
         return Reading(self.value, quality, self.time_ns, age_s)
 
     def _judge(self, value: Value, quality: int) -> tuple[Value, int]:
         rules = self.rules
         if quality & _UNCERTAIN and rules.accept_uncertain:
             quality &= ~_UNCERTAIN
-        if isinstance(value, float | int) and not isinstance(value, bool):
+        if isinstance(value, _NUMBERS) and not isinstance(value, bool):
             if self.converts:
                 value = value * rules.scale + rules.offset
             if rules.low <= value <= rules.high and math.isfinite(value):

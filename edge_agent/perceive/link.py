@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class View:
     cutter: Cutter
     seq: int = 0
     unfit: int = 0
+    named: tuple[str, ...] = field(init=False)  # every tag it may look at
+
+    def __post_init__(self) -> None:
+        self.named = tuple(dict.fromkeys((*self.tags, *self.watched)))
 
 
 class Perceiver:
@@ -76,7 +80,9 @@ class Perceiver:
 
     def tick(self, mono_ns: int) -> list[Window]:
         """Cut what is due although nothing came."""
-        return self._cut(self.views.values(), mono_ns)
+        now_ns = self.intake.axis_ns(mono_ns)
+        due = [view for view in self.views.values() if view.cutter.due_ns <= now_ns]
+        return self._cut(due, mono_ns) if due else []
 
     def reading(self, tag: str, mono_ns: int) -> Reading:
         """The newest reading of any tag."""
@@ -89,8 +95,7 @@ class Perceiver:
     def _window(self, view: View, block: Block, now_ns: int, mono_ns: int) -> Window:
         start_ns, end_ns, values, quality = block
         view.seq += 1
-        bad = ((quality & _UNFIT) != 0) & ((quality & _HELD) == 0)
-        reasons = tuple(_why(view.tags[i], quality[i][bad[i]]) for i in np.flatnonzero(bad.any(axis=1)))
+        reasons = _reasons(view.tags, quality) if np.bitwise_or.reduce(quality, axis=None) & _UNFIT else ()
         view.unfit += bool(reasons)
         return Window(
             loop=view.loop,
@@ -109,7 +114,14 @@ class Perceiver:
 
     def live(self, view: View, mono_ns: int) -> Mapping[str, Reading]:
         """Every tag the loop may look at, as it stands now."""
-        return {tag: self.intake.reading(tag, mono_ns) for tag in dict.fromkeys((*view.tags, *view.watched))}
+        reading = self.intake.reading
+        return {tag: reading(tag, mono_ns) for tag in view.named}
+
+
+def _reasons(tags: Sequence[str], quality: np.ndarray) -> tuple[str, ...]:
+    """Why each channel with a value that is neither fit nor bridged spoils the window."""
+    bad = ((quality & _UNFIT) != 0) & ((quality & _HELD) == 0)
+    return tuple(_why(tags[int(i)], quality[i][bad[i]]) for i in np.flatnonzero(bad.any(axis=1)))
 
 
 def _why(tag: str, flags: np.ndarray) -> str:

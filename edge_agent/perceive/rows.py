@@ -16,12 +16,18 @@ Block = tuple[int, int, np.ndarray, np.ndarray]
 
 Truth = Callable[[], bool | None]
 
+NEVER = 1 << 63  # no window becomes due by the mere passing of time
+
 
 class Cutter(Protocol):
     """Turns channels into windows."""
 
     @property
     def channels(self) -> Sequence[Channel]: ...
+
+    @property
+    def due_ns(self) -> int:
+        """When `due` has to be asked although no sample came."""
 
     def push(self, channel: int, time_ns: int, value: Value, quality: int) -> None: ...
     def due(self, now_ns: int) -> list[Block]:
@@ -40,6 +46,7 @@ class Grid:
         self.every_ns, self.rows, self.hop, self.settle_ns = every_ns, rows, hop, settle_ns
         self.row_ns = 0  # newest row cut
         self.jumps = 0
+        self._newest_ns = 0  # of all channels
         self._ring = Ring(len(channels), rows)
         self._since_window = hop - 1
 
@@ -47,8 +54,15 @@ class Grid:
     def filled(self) -> tuple[int, int]:
         return min(self._ring.count, self.rows), self.rows
 
+    @property
+    def due_ns(self) -> int:
+        return self.row_ns + self.every_ns + self.settle_ns if self.row_ns else 0
+
     def push(self, channel: int, time_ns: int, value: Value, quality: int) -> None:
-        self.channels[channel].push(time_ns, _number(value), quality, self.row_ns)
+        target = self.channels[channel]
+        target.push(time_ns, value, quality, self.row_ns)
+        if target.newest_ns > self._newest_ns:
+            self._newest_ns = target.newest_ns
 
     def due(self, now_ns: int) -> list[Block]:
         if not self.row_ns:
@@ -63,12 +77,13 @@ class Grid:
         return done
 
     def _complete(self, row_ns: int) -> bool:
+        if self._newest_ns < row_ns:
+            return False
         return all(channel.newest_ns >= row_ns for channel in self.channels)
 
     def _cut(self, row_ns: int) -> Block | None:
         self.row_ns = row_ns
-        cells = [channel.at(row_ns) for channel in self.channels]
-        self._ring.append([value for value, _ in cells], [quality for _, quality in cells])
+        self._ring.append([channel.at(row_ns) for channel in self.channels])
         self._since_window += 1
         if self._ring.count < self.rows or self._since_window < self.hop:
             return None
@@ -77,8 +92,7 @@ class Grid:
 
     def _catch_up(self, now_ns: int) -> None:
         """After a long sleep, or a clock that was set, start again at now instead of cutting rows of nothing."""
-        newest = max((c.newest_ns for c in self.channels), default=0)
-        behind = max(now_ns - self.settle_ns, newest) - self.row_ns
+        behind = max(now_ns - self.settle_ns, self._newest_ns) - self.row_ns
         if -10 * self.every_ns - self.settle_ns <= behind <= 2 * (self.rows + 10) * self.every_ns:
             return
         self.jumps += 1
@@ -86,6 +100,7 @@ class Grid:
         self._ring = Ring(len(self.channels), self.rows)
         for channel in self.channels:
             channel.rebase(now_ns)
+        self._newest_ns = max((channel.newest_ns for channel in self.channels), default=0)
 
 
 class Follow:
@@ -104,13 +119,16 @@ class Follow:
     def filled(self) -> tuple[int, int]:
         return min(self._ring.count, self.rows), self.rows
 
+    @property
+    def due_ns(self) -> int:
+        return NEVER
+
     def push(self, channel: int, time_ns: int, value: Value, quality: int) -> None:
         row_ns = self._times[-1]
-        self.channels[channel].push(time_ns, _number(value), quality, row_ns)
+        self.channels[channel].push(time_ns, value, quality, row_ns)
         if channel != self._leader or time_ns <= row_ns:
             return
-        cells = [c.at(time_ns) for c in self.channels]
-        self._ring.append([v for v, _ in cells], [q for _, q in cells])
+        self._ring.append([c.at(time_ns) for c in self.channels])
         self._times.append(time_ns)
         self._since_window += 1
         if self._ring.count >= self.rows and self._since_window >= self.hop:
@@ -137,6 +155,10 @@ class Wave:
     @property
     def filled(self) -> tuple[int, int]:
         return len(self._values), self.rows
+
+    @property
+    def due_ns(self) -> int:
+        return NEVER
 
     def push(self, channel: int, time_ns: int, value: Value, quality: int) -> None:
         block = np.asarray(value, np.float32).reshape(-1) if isinstance(value, np.ndarray) else np.empty(0, np.float32)
@@ -180,6 +202,10 @@ class Cycles:
         return self._grid.channels
 
     @property
+    def due_ns(self) -> int:
+        return self._grid.due_ns
+
+    @property
     def filled(self) -> tuple[int, int]:
         return len(self._cells), self._longest
 
@@ -212,7 +238,3 @@ class Cycles:
         at = np.linspace(0, len(cells) - 1, self._wanted)
         stretched = np.stack([np.interp(at, np.arange(len(cells)), channel) for channel in values]).astype(np.float32)
         return cells[0][0], cells[-1][1], stretched, quality[:, np.rint(at).astype(int)]
-
-
-def _number(value: Value) -> float:
-    return float(value) if isinstance(value, float | int) else float("nan")

@@ -139,3 +139,22 @@ async def test_a_replayed_table_arrives_row_by_row_with_times_mapped_to_now(node
     assert all(abs(step - (100 if i == 4 else 50)) < 2 for i, step in enumerate(steps))  # row 5 is Bad
     assert sum(s.quality == Quality.BAD for s in seen.of("b")) == 3  # before the start, row 5, and the empty cell
     assert (contract.unit, contract.low, contract.high, contract.writable) == ("l/min", 0.0, 60.0, False)
+
+
+async def test_a_tag_whose_unit_is_not_the_servers_is_refused_with_the_cure_and_the_others_go_on(
+    shared_plant: Any, opcua_session: Make
+) -> None:
+    tags = {
+        "right": {"node": "Temperature", "unit": "degC"},
+        "converted": {"node": "Temperature", "unit": "degF", "source_unit": "degC"},
+        "wrong": {"node": "Temperature", "unit": "degF"},
+        "unstated": {"node": "Counter", "unit": "bar"},
+    }
+    async with opcua_session(shared_plant.url, tags) as session:
+        await session.seen.until(lambda: {s.tag for s in session.seen.all} == set(tags))
+        trouble = session.status()["tags"]
+    assert set(trouble) == {"wrong"}
+    assert "configured degF, the server states °C" in trouble["wrong"] or "states degC" in trouble["wrong"]
+    assert "source_unit" in trouble["wrong"]
+    assert all(sample.value is None and sample.quality & Quality.BAD for sample in session.seen.of("wrong"))
+    assert all(sample.quality == Quality.GOOD for sample in session.seen.of("right"))

@@ -166,3 +166,10 @@ async def test_a_write_under_way_when_the_plant_dies_is_unknown(node_plant: Make
             await asyncio.to_thread(plant.wait, lambda log: any("write" in line for line in log))
             plant.kill()
     assert writing.result().status == "unknown"
+
+
+async def test_a_method_says_whether_it_may_be_called(shared_plant: Any, opcua_session: Make) -> None:
+    async with opcua_session(shared_plant.url, {"start": {"method": "StartPump"}}) as session:
+        await session.seen.until(lambda: "up" in session.seen.states())
+        contract = await session.connector.describe("start")
+    assert (contract.type, contract.writable) == ("method", True)

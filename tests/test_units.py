@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.perceive import units
-from edge_agent.perceive.unit_table import TABLE
-from edge_agent.perceive.units import UNECE_NAMESPACE, engineering, factor, known, same
+from edge_agent import units
+from edge_agent.units import UNECE_NAMESPACE, engineering, factor, known, same
+from edge_agent.units.table import TABLE
 
 LINES = [(dimension, line.split()) for dimension, lines in TABLE.items() for line in lines.strip().splitlines()]
 NAMES = [words[0] for _, words in LINES]

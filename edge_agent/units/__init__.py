@@ -16,7 +16,7 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from edge_agent.perceive.unit_table import TABLE
+from edge_agent.units.table import TABLE
 
 UNECE_NAMESPACE = "http://www.opcfoundation.org/UA/units/un/cefact"  # OPC UA Part 8, 5.6.3.3
 _NO_UNIT = -1  # the unitId that stands for "not a UNECE unit", same place
