@@ -42,11 +42,15 @@ gate-coverage: $(VENV)/dev.ok ## every branch of the gate is tested
 	$(BIN)/coverage run --branch --source edge_agent.execute.gate -m pytest -q tests/execute/gate -m 'not slow'
 	$(BIN)/coverage report --show-missing --fail-under=100
 
+generate: $(VENV)/dev.ok ## write what is made from the code: schema, docs/config.md, docs/cli.md, docs/metrics.md
+	$(BIN)/python -m edge_agent.cli.generate
+
 check: $(VENV)/dev.ok ## lint, types, sample configurations, units, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/edge-agent check --no-secrets configs/*.yaml
+	$(BIN)/python -m edge_agent.cli.generate --check
 	systemd/verify.sh
 
 format: $(VENV)/dev.ok ## mend what a formatter can mend
