@@ -25,6 +25,7 @@ class Expression:
     kind: Kind
     names: frozenset[str]
     _run: compiling.Run = field(repr=False, compare=False)
+    _pieces: tuple[explaining.Piece, ...] = field(repr=False, compare=False)
 
     def evaluate(self, values: Mapping[str, Any]) -> Value | None:
         """Its value, None where it is unknown."""
@@ -40,11 +41,12 @@ class Expression:
 
     def explain(self, values: Mapping[str, Any]) -> str:
         """Its text with the numbers behind the names: 'score 0.91 > 0.8'."""
-        return explaining.explain(self.text, self.names, values)
+        return explaining.explain(self.text, self._pieces, values)
 
 
 def compile(text: str, names: Mapping[str, Type], *, want: Kind = "any") -> Expression:
     """Read, type and compile once. `want` is the kind that is needed: a condition is "truth". ExpressionError."""
     reader = Reader(text, names)
     root = reader.read(want)
-    return Expression(text=text, kind=root.kind, names=frozenset(reader.used), _run=compiling.function(root))
+    used = frozenset(reader.used)
+    return Expression(text=text, kind=root.kind, names=used, _run=compiling.function(root), _pieces=explaining.pieces(text, used))

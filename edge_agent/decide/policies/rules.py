@@ -92,6 +92,7 @@ class Policy:
         self._loop, self._config = loop, config
         initial = config.initial or next(iter(config.states))
         self._stay = Stay(initial)
+        self._nothing = Actions()
         assembly = Assembly(vocabulary(tags, states=tuple(config.states)), writable)
         _check_states(config, initial, assembly)
         _check_actions(config, assembly)
@@ -157,7 +158,7 @@ class Policy:
             way.dwell.reset()
 
     def _wants(self, state: str) -> Actions:
-        return self._config.actions.get(state, Actions())
+        return self._config.actions.get(state, self._nothing)
 
     def _proposals(self) -> tuple[Proposal, ...]:
         state, why = self._stay.state, self._why or "initial state"
