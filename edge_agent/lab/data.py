@@ -32,7 +32,7 @@ class Channel:
         return role.casefold() in {n.casefold() for n in (self.name, *self.aliases)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
     """What must not be torn apart by a split: rows in the order of time, and what was true at each."""
 
@@ -53,7 +53,7 @@ class Run:
         return hashlib.sha256(shape + b"\n" + np.ascontiguousarray(self.values).tobytes()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Episode:
     """Rows as the agent would receive them, from its first row on; windows count as test from row `first`."""
 

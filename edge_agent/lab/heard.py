@@ -24,7 +24,7 @@ Bools = NDArray[np.bool_]
 _NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heard:
     """The judged windows of one episode [N], and what the agent said of each."""
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.lab.data import Texts
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Series = Sequence[tuple[Bools, Bools]]
@@ -74,7 +76,7 @@ def clock(series: Series, begin: int, end: int) -> Series:
     return [((np.arange(len(t)) >= begin) & (np.arange(len(t)) < end), t) for _, t in series]
 
 
-def classification(said: Sequence[str], true: Sequence[str]) -> dict[str, float]:
+def classification(said: Sequence[str] | Texts, true: Sequence[str] | Texts) -> dict[str, float]:
     """Accuracy and macro F1 (mean over the classes that occur in the truth)."""
     a, t = np.asarray(said), np.asarray(true)
     scores = [2 * int(((a == c) & (t == c)).sum()) / int((a == c).sum() + (t == c).sum()) for c in np.unique(t)]
