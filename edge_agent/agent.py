@@ -95,7 +95,7 @@ class Agent:
             ledger=self.ledger,
             clock=clock,
             put=self._put,
-            record=self._record,
+            record=self._record if self.recorder else None,
             linked=self._linked,
             round_done=self._round_done,
         )
@@ -104,12 +104,13 @@ class Agent:
 
     async def run(self, handlers: Mapping[str, control.Handler]) -> None:
         """Start in this order: ledger, control socket, pump, connectors, loops; stop in the reverse."""
+        socket = app.socket(self.configuration)
         self.state.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(self.ledger.start)
         try:
             await self._note_config()
             async with self.supervisor as supervisor:
-                supervisor.start("control socket", partial(control.serve, places.socket(self.configuration.file.agent), handlers))
+                supervisor.start("control socket", partial(control.serve, socket, handlers))
                 self.health.expect("pump", 10.0)
                 self._pump.recorded_tags = self._recorded()
                 supervisor.start("pump", self._pump.run)
@@ -229,7 +230,14 @@ class Agent:
             feedback=feedback,
             watch=partial(self._watch, name),
         )
-        runner = Runner(loop=loop, clock=self.clock, health=self.health, executor=executor, after_round=partial(self._after_round, name))
+        runner = Runner(
+            loop=loop,
+            clock=self.clock,
+            health=self.health,
+            executor=executor,
+            after_round=partial(self._after_round, name),
+            at_rest=partial(self._at_rest, name),
+        )
         standing = Standing(
             loop=name,
             auto=config.rearm == "auto",
@@ -302,7 +310,8 @@ class Agent:
 
     def _watch(self, name: str, turn: Turn) -> None:
         self.loops[name].runner.watch(turn)
-        self._record(recording.turn_frame(turn.situation, turn.decision))
+        if self.recorder is not None:
+            self.recorder.put(recording.turn_frame(turn.situation, turn.decision))
 
     def _linked(self, state: LinkState) -> None:
         """After a link came back, what the devices say of our tags has to be read anew."""
@@ -313,6 +322,10 @@ class Agent:
     async def _after_round(self, name: str) -> None:
         live = self.loops[name]
         await live.standing.look(live.diagnoser.baseline())
+
+    def _at_rest(self, name: str) -> bool:
+        live = self.loops[name]
+        return live.executor.at_rest and live.standing.memory.armed_until_ns is None
 
     def _reading(self, tag: str) -> Reading:
         return self.perceiver.reading(tag, self.clock.mono_ns())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -36,6 +37,7 @@ from edge_agent.perceive.rows import Cutter, Cycles, Follow, Grid, Wave
 
 _NS = 1_000_000_000
 _SETTLE_MOST_S = 0.5
+_SOCKET_BYTES = 107  # unix(7)
 Readings = Callable[[], Mapping[str, Reading]]
 
 
@@ -157,6 +159,15 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
+
+
+def socket(configuration: Configuration) -> Path:
+    """Where the control process listens. ConfigError if no socket can have that path."""
+    path = places.socket(configuration.file.agent)
+    if (length := len(os.fsencode(path))) > _SOCKET_BYTES:
+        said = f"{path} is {length} bytes long, and a socket's path has at most {_SOCKET_BYTES}"
+        raise ConfigError([Problem(configuration.at("agent", "state"), 0, 0, "", said, "choose a shorter folder")])
+    return path
 
 
 # ---------------------------------------------------------------- what needs a model or a plant

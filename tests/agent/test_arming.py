@@ -92,7 +92,7 @@ async def test_stop_ends_all_writing_at_once_and_leaves_the_trim_to_the_plc(rig:
         await run.armed()
         await run.set("fault", 5.0)
         await run.until(lambda: run["p1"].executor.applied["trim"] == -20.0, "the trim is confirmed")
-        async with run["p1"].runner.lock:  # even while a turn is under way
+        async with run["p1"].runner.between_turns():  # even while a turn is under way
             assert (await run.ops.stop({"by": "ann"}))["loops"] == {"p1": "observe"}
         written = len(rig.records("intent"))
         await run.turns("p1", 5)
