@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from edge_agent.loop import Loop, Turn
 _log = logging.getLogger(__name__)
 
 _ROUND_S = 0.25  # how often a loop looks after what is under way, whether windows come or not
+_REST_S = 2.0  # the same where nothing is under way: a thousand loops that only watch must not cost a core
 _STUCK_S = 15.0
 _SHED_S = 30.0
 
@@ -47,6 +49,7 @@ class Runner:
     health: Health
     executor: Sheds
     after_round: Callable[[], Awaitable[None]]
+    at_rest: Callable[[], bool]  # nothing is under way that time alone could change
     counts: Counts = field(default_factory=Counts)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a turn and a person's wish do not overlap
@@ -55,6 +58,14 @@ class Runner:
     def end(self, reason: str) -> None:
         """Ask it to shed and end."""
         self.ending = self.ending or reason
+        self.loop.perceive.wake()
+
+    @asynccontextmanager
+    async def between_turns(self) -> AsyncIterator[None]:
+        """For a person's wish: no turn meanwhile, and afterwards the loop looks around at once."""
+        async with self.lock:
+            yield
+        self.loop.perceive.wake()
 
     async def run(self) -> None:
         """Turn after turn. An error in a turn is counted and logged once a kind; the gate has seen to it that nothing left."""
@@ -73,7 +84,7 @@ class Runner:
 
     async def _round(self) -> None:
         try:
-            window = await self.loop.perceive.next(_ROUND_S)
+            window = await self.loop.perceive.next(_REST_S if self.at_rest() else _ROUND_S)
             async with self.lock:
                 await self.loop.step(window)
                 await self.after_round()

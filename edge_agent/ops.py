@@ -53,7 +53,7 @@ class Ops:
         """Pre-arm checks, then armed."""
         live, by, reason = self._live(request), _text(request, "by"), _text(request, "reason")
         for_s = _duration(request.get("for", "8h"))
-        async with live.runner.lock:
+        async with live.runner.between_turns():
             if live.runner.ending:
                 raise EdgeAgentError(f"{request['loop']} ends just now ({live.runner.ending}); nothing is armed")
             against = await live.executor.arm(by=by, reason=reason, for_s=for_s)
@@ -65,7 +65,7 @@ class Ops:
     async def disarm(self, request: Request) -> Reply:
         """Shed, then observe."""
         live = self._live(request)
-        async with live.runner.lock:
+        async with live.runner.between_turns():
             no = await live.executor.lower(Mode.OBSERVE, by=_text(request, "by"), reason=_text(request, "reason", "disarmed"))
         await live.standing.forget()
         if no:
@@ -83,7 +83,7 @@ class Ops:
     async def reset(self, request: Request) -> Reply:
         """A person has looked into a lockout."""
         live = self._live(request)
-        async with live.runner.lock:
+        async with live.runner.between_turns():
             no = await live.executor.reset(by=_text(request, "by"), reason=_text(request, "reason"))
         if no:
             raise EdgeAgentError(no)

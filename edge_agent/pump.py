@@ -28,7 +28,7 @@ class Pump:
         ledger: Ledger,
         clock: Clock,
         put: Callable[[Window], None],
-        record: Callable[[Frame], None],
+        record: Callable[[Frame], None] | None,
         linked: Callable[[LinkState], None],
         round_done: Callable[[], None],
     ) -> None:
@@ -49,7 +49,8 @@ class Pump:
             if now_ns - ticked_ns >= TICK_S * 0.9e9:
                 ticked_ns = now_ns
                 self.now_ns = now_ns
-                self._record(["tick", now_ns])
+                if self._record:
+                    self._record(["tick", now_ns])
                 self._hand_on(self._perceiver.tick(now_ns))
                 self._round_done()
             await asyncio.sleep(0)
@@ -57,18 +58,21 @@ class Pump:
     def _take(self, event: Event) -> None:
         if isinstance(event, Samples):
             self.now_ns = event.batch[-1].mono_ns if event.batch else self.now_ns
-            self._record(recording.samples_frame(event.batch))
+            if self._record:
+                self._record(recording.samples_frame(event.batch))
             self._hand_on(self._perceiver.take(event.batch))
             self._keep(event)
         elif isinstance(event, LinkState):
-            self._record(recording.link_frame(event))
+            if self._record:
+                self._record(recording.link_frame(event))
             self._perceiver.link(event)
             self._linked(event)
             self._ledger.append_many([Line("agent", _link(event))])
         elif isinstance(event, Gap):
             self._ledger.append_many([Line("gap", _gap(event))])
         else:
-            self._record(["alive", event.connector, event.mono_ns])
+            if self._record:
+                self._record(["alive", event.connector, event.mono_ns])
             self._perceiver.alive(event.connector, event.mono_ns)
 
     def _hand_on(self, windows: Sequence[Window]) -> None:

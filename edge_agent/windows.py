@@ -14,7 +14,7 @@ class Windows:
     def __init__(self, bound: int = 8) -> None:
         self._queue: deque[Window] = deque()
         self.bound = bound
-        self._came = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self.dropped = 0
 
     def put(self, window: Window) -> None:
@@ -22,18 +22,30 @@ class Windows:
             self._queue.popleft()
             self.dropped += 1
         self._queue.append(window)
-        self._came.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait for the next window, whether there is one or not."""
+        if self._waiter is not None:
+            _end(self._waiter)
 
     async def next(self, wait_s: float) -> Window | None:
-        """The oldest waiting window, or None if none comes within `wait_s`."""
+        """The oldest waiting window, or None if none comes within `wait_s`. A bare future: a thousand loops wait here all the time."""
         if not self._queue:
-            self._came.clear()
+            running = asyncio.get_running_loop()
+            self._waiter = running.create_future()
+            timer = running.call_later(wait_s, _end, self._waiter)
             try:
-                async with asyncio.timeout(wait_s):
-                    await self._came.wait()
-            except TimeoutError:
-                return None
-        return self._queue.popleft()
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        return self._queue.popleft() if self._queue else None
 
     def __len__(self) -> int:
         return len(self._queue)
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -100,6 +100,13 @@ class Executor:
     def armed(self) -> bool:
         return self._station.modes.mode is Mode.ARMED
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether `tick` has nothing to look after: not active, nothing owed, no outcome open."""
+        if self._station.modes.mode in _ACTIVE or self._book.owed:
+            return False
+        return not any(held.unresolved or held.watch for held in self._held.values())
+
     def status(self) -> Mapping[str, Any]:
         """For `edge-agent status`."""
         modes, now = self._station.modes, self._station.clock.mono_ns()

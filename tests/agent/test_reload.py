@@ -158,6 +158,7 @@ async def test_a_loop_that_is_gone_is_no_longer_refused(rig: Any) -> None:
 async def test_how_far_records_travel_follows_the_configuration(rig: Any) -> None:
     rig.said["loops"]["p1"]["feedback"] = {"share": "company"}
     async with rig.running() as run:
+        await run.turns("p1")
         rig.said["loops"]["p1"]["feedback"]["share"] = "site"
         await run.agent.apply(rig.configuration())
         await run.turns("p1")
