@@ -206,6 +206,7 @@ class Outcome:
     decision: int
     write_ms: float | None = None  # decision to acknowledged write
     verify_ms: float | None = None  # write to read-back
+    responded: bool = False  # the process itself answered the write
 
 
 RecordKind = Literal[

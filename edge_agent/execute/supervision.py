@@ -119,7 +119,8 @@ class Supervision:
             return None
         answered, why = found
         memory.watch = replace(watch, answered=True)
-        outcome = watch.order.outcome("confirmed" if answered else "no_response", why, intent=watch.intent, after=memory.value)
+        said = watch.order.outcome("confirmed" if answered else "no_response", why, intent=watch.intent, after=memory.value)
+        outcome = replace(said, responded=answered)
         await self._actuator.record(outcome, "response")
         if not answered:
             await self._steps.tell("failed", reason=f"{tag}: the process did not answer: {why}")

@@ -5,7 +5,8 @@ half of it for five windows, or after an hour. What the loop then says, first ru
 
     a write was reverted                                    overridden             somebody or something disagreed
     the last write had no response of the process           no response            the actuator, or another fault
-    a write was confirmed, and the score fell back after    fault, action helped
+    the process answered a write, and the score fell back   fault, action helped
+    a write was confirmed, and the score fell back after    fault, fell back after the action    no proof that it helped
     a write was confirmed, and the score did not fall       fault, action did not help
     no write was made, the score fell back                  fell back by itself    no proof of a fault
     otherwise (no write and no end; outcome unknown)        nothing
@@ -19,7 +20,14 @@ from typing import Any, Literal
 
 from edge_agent.messages import Diagnosis, Outcome
 
-Verdict = Literal["overridden", "no response", "fault, action helped", "fault, action did not help", "fell back by itself"]
+Verdict = Literal[
+    "overridden",
+    "no response",
+    "fault, action helped",
+    "fault, fell back after the action",
+    "fault, action did not help",
+    "fell back by itself",
+]
 
 AUTHOR = "loop"
 _CALM_WINDOWS = 5
@@ -101,6 +109,8 @@ def judge(outcomes: Sequence[Outcome], *, alarmed: bool, calm: bool) -> Verdict 
         return "no response"
     if not alarmed:
         return None
+    if "confirmed" in said and calm:
+        return "fault, action helped" if any(o.responded for o in outcomes) else "fault, fell back after the action"
     if "confirmed" in said:
-        return "fault, action helped" if calm else "fault, action did not help"
+        return "fault, action did not help"
     return "fell back by itself" if calm and not said else None

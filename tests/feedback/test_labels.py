@@ -1,5 +1,6 @@
 """What does the loop's own outcome say, and when does it keep silent?"""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,14 @@ def run(turns: Any, scores: list[float], outcomes: dict[int, tuple[Any, ...]] | 
     return [label for label in labels if label]
 
 
-def test_a_confirmed_write_and_a_score_that_falls_back_helped(turns: Any) -> None:
+def test_a_confirmed_write_and_a_score_that_falls_back_is_no_proof_that_it_helped(turns: Any) -> None:
     (label,) = run(turns, [0.1] * 3 + [0.9] * 5 + [0.1] * 9, {5: (turns.outcome("confirmed", 77),)})
+    assert label.value == "fault, fell back after the action"
+
+
+def test_a_process_that_answered_and_a_score_that_falls_back_helped(turns: Any) -> None:
+    answered = replace(turns.outcome("confirmed", 77), responded=True)
+    (label,) = run(turns, [0.1] * 3 + [0.9] * 5 + [0.1] * 9, {5: (turns.outcome("confirmed", 77),), 6: (answered,)})
     assert (label.value, label.author) == ("fault, action helped", "loop")
     assert 77 in label.about
     assert 1003 in label.about

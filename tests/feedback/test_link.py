@@ -87,7 +87,7 @@ async def test_the_outcome_labels_the_alarm(link: Feedback, paper: Paper, turns:
         outcomes = (turns.outcome("confirmed", intent=99),) if seq == 2 else ()
         await link.record(turns.window(seq), turns.diagnosis(seq, score), turns.decision(seq), outcomes)
     (label,) = [payload for kind, payload in paper.records if kind == "label"]
-    assert label["value"] == "fault, action helped"
+    assert label["value"] == "fault, fell back after the action"
     assert 99 in label["about"]
 
 
