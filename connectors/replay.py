@@ -1,4 +1,5 @@
-"""What did the plant say then? A CSV file played back as if a device sent it: at its own speed, faster, or as fast as it goes."""
+"""What did the plant say then? A CSV file or an agent's recording played back as if a device sent it: at its own speed, faster, or as
+fast as it goes."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from edge_agent.config.model import Tag as BaseTag
 from edge_agent.config.types import Duration, Model
 from edge_agent.contracts import Setup, Sink
 from edge_agent.errors import PlantError
-from edge_agent.messages import LinkState, Quality, Sample, Value
+from edge_agent.messages import LinkState, Sample
 from edge_agent.mqtt.stamps import stamp
+from edge_agent.playback import Row, Source, Wanted, open_source
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,10 @@ class Config(Model):
     """A recording played back."""
 
     type: Literal["replay"]
-    file: Annotated[str, Field(description="CSV with a line of column names; relative to this configuration")]
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    file: Annotated[
+        str, Field(description="CSV with a line of column names, or a recording of `edge-agent record`; relative to this configuration")
+    ]
+    separator: Annotated[str, Field(min_length=1, max_length=1, description="of a CSV, as are the next two")] = ","
     time_column: str = "time"
     time_format: Literal["ns", "us", "ms", "s", "iso"] = "iso"
     speed: Annotated[float, Field(gt=0, le=100_000)] | Literal["max"] = Field(
@@ -48,10 +52,10 @@ class Config(Model):
 
 
 class Tag(BaseTag):
-    """A column of the file."""
+    """A column of the file, or a tag of the recording."""
 
-    column: str
-    type: Literal["number", "text", "bool"] = "number"
+    column: Annotated[str, Field(description="of a recording: the name that the tag has there")]
+    type: Annotated[Literal["number", "text", "bool"], Field(description="of a CSV's column")] = "number"
 
 
 class Connector:
@@ -60,7 +64,6 @@ class Connector:
     def __init__(self, config: Config, tags: Mapping[str, Tag], setup: Setup) -> None:
         self._config, self._tags, self._setup = config, tags, setup
         self._file = setup.home / config.file
-        self._instant = stamp(config.time_format)
         self._state: Literal["", "connecting", "up", "down"] = ""
         self._reason = "not started"
         self._rows = self._rounds = self._bad_times = 0
@@ -106,34 +109,36 @@ class Connector:
         }
 
     async def _play(self, sink: Sink) -> None:
-        with await asyncio.to_thread(self._file.open, newline="", encoding="utf-8-sig") as lines:
-            rows = csv.reader(lines, delimiter=self._config.separator)
-            columns = self._columns(next(rows, []))
+        source = await asyncio.to_thread(self._open)
+        try:
+            self._tell_missing(source)
             self._tell(sink, "up", str(self._file))
+            rows = iter(source)
             while some := await asyncio.to_thread(_several, rows):
                 if self._config.speed == "max":
-                    await self._at_once(sink, columns, some)
+                    await self._at_once(sink, some)
                 else:
                     for row in some:
-                        await self._in_time(sink, columns, row)
+                        await self._in_time(sink, row, self._config.speed)
+            self._tell_missing(source)
+        finally:
+            source.close()
 
-    def _columns(self, names: list[str]) -> dict[str, int]:
-        """Tag -> place in the row; and the time's place under the empty name."""
-        places = {name.strip(): i for i, name in enumerate(names)}
-        if self._config.time_column not in places:
-            raise PlantError(f"has no column {self._config.time_column!r}; there are: {', '.join(places)}")
-        known = ", ".join(places)
-        self._missing = {tag: f"no column {t.column!r}; there are: {known}" for tag, t in self._tags.items() if t.column not in places}
-        for tag, why in self._missing.items():
-            log.warning("%s: %s: %s", self._setup.name, tag, why)
-        found = {tag: places[t.column] for tag, t in self._tags.items() if t.column in places}
-        return {"": places[self._config.time_column], **found}
+    def _open(self) -> Source:
+        config = self._config
+        wanted = {name: Wanted(tag.column, tag.type) for name, tag in self._tags.items()}
+        instant = stamp(config.time_format)
+        return open_source(self._file, wanted, separator=config.separator, time_column=config.time_column, instant=instant)
 
-    async def _at_once(self, sink: Sink, columns: Mapping[str, int], rows: list[list[str]]) -> None:
+    def _tell_missing(self, source: Source) -> None:
+        for tag, why in source.missing.items():
+            if tag not in self._missing:
+                log.warning("%s: %s: %s", self._setup.name, tag, why)
+        self._missing = dict(source.missing)
+
+    async def _at_once(self, sink: Sink, rows: list[Row]) -> None:
         """A batch, then wait until the sink has worked it off: a file must not overrun the agent."""
-        batch = [
-            sample for row in rows if (time_ns := self._time(row, columns)) is not None for sample in self._samples(row, columns, time_ns)
-        ]
+        batch = [sample for row in rows if (time_ns := self._time(row)) is not None for sample in self._samples(row, time_ns)]
         self._committed.clear()
         loop = asyncio.get_running_loop()
 
@@ -147,28 +152,28 @@ class Connector:
         except TimeoutError:
             log.warning("%s: the agent did not take %d samples within %g s", self._setup.name, len(batch), _COMMIT_S)
 
-    async def _in_time(self, sink: Sink, columns: Mapping[str, int], row: list[str]) -> None:
-        time_ns = self._time(row, columns)
-        if time_ns is None or self._config.speed == "max":
+    async def _in_time(self, sink: Sink, row: Row, speed: float) -> None:
+        time_ns = self._time(row)
+        if time_ns is None:
             return
         clock = self._setup.clock
-        due_ns = self._start_mono_ns + self._elapsed(time_ns, self._config.speed)
+        due_ns = self._start_mono_ns + self._elapsed(time_ns, speed)
         wait_s = (due_ns - clock.mono_ns()) / 1e9
         if wait_s > self._config.max_pause:
             self._paused_ns += int((wait_s - self._config.max_pause) * 1e9)
             wait_s = self._config.max_pause
         await clock.sleep(max(wait_s, 0.0))
         if self._config.time == "now":
-            time_ns = self._start_wall_ns + self._elapsed(time_ns, self._config.speed)
-        sink.samples(self._samples(row, columns, time_ns))
+            time_ns = self._start_wall_ns + self._elapsed(time_ns, speed)
+        if batch := self._samples(row, time_ns):
+            sink.samples(batch)
 
     def _elapsed(self, time_ns: int, speed: float) -> int:
         return int((time_ns - self._origin_ns) / speed) - self._paused_ns
 
-    def _time(self, row: list[str], columns: Mapping[str, int]) -> int | None:
+    def _time(self, row: Row) -> int | None:
         """The row's time on an axis that grows over the rounds; None where the row has none."""
-        place = columns[""]
-        time_ns = self._instant(row[place].strip()) if place < len(row) else None
+        time_ns = row.time_ns
         if time_ns is None:
             self._bad_times += 1
             return None
@@ -182,15 +187,9 @@ class Connector:
         self._rows += 1
         return time_ns + self._shift_ns
 
-    def _samples(self, row: list[str], columns: Mapping[str, int], time_ns: int) -> list[Sample]:
-        clock = self._setup.clock
-        wall_ns, mono_ns = clock.wall_ns(), clock.mono_ns()
-        samples = []
-        for tag, place in columns.items():
-            if tag and place < len(row) and (text := row[place].strip()):
-                value, quality = _value(text, self._tags[tag].type)
-                samples.append(Sample(tag, value, quality, time_ns, wall_ns, mono_ns))
-        return samples
+    def _samples(self, row: Row, time_ns: int) -> list[Sample]:
+        wall_ns, mono_ns = self._setup.clock.wall_ns(), self._setup.clock.mono_ns()
+        return [Sample(cell.tag, cell.value, cell.quality, time_ns + cell.offset_ns, wall_ns, mono_ns) for cell in row.cells]
 
     def _tell(self, sink: Sink, state: Literal["up", "down"], reason: str) -> None:
         self._reason = reason
@@ -199,19 +198,5 @@ class Connector:
             sink.link(LinkState(connector=self._setup.name, state=state, reason=reason, mono_ns=self._setup.clock.mono_ns()))
 
 
-def _several(rows: Iterator[list[str]]) -> list[list[str]]:
+def _several(rows: Iterator[Row]) -> list[Row]:
     return list(islice(rows, _ROWS))
-
-
-def _value(text: str, kind: str) -> tuple[Value, int]:
-    """A cell's value and quality; an empty cell was never measured and gives no sample."""
-    if kind == "text":
-        return text, Quality.GOOD
-    if kind == "bool":
-        word = text.lower()
-        return (word in ("true", "1", "1.0"), Quality.GOOD) if word in ("true", "1", "1.0", "false", "0", "0.0") else (None, Quality.TYPE)
-    try:
-        number = float(text)
-    except ValueError:
-        return None, Quality.TYPE
-    return (number, Quality.GOOD) if abs(number) < float("inf") else (None, Quality.NOT_FINITE)

@@ -18,7 +18,7 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -126,7 +126,7 @@ class Recorder:
         return True
 
 
-def read(path: Path) -> Iterator[Frame]:
+def read(path: Path) -> Generator[Frame]:
     """The frames of a recording, the head first. EdgeAgentError if it is none of ours."""
     from zstandard import ZstdError
 

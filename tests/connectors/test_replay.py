@@ -1,8 +1,10 @@
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -10,6 +12,7 @@ from connectors.replay import Config, Connector, Tag
 from edge_agent.clock import ManualClock
 from edge_agent.contracts import Setup
 from edge_agent.messages import Gap, LinkState, Quality, Sample
+from edge_agent.recording import Recorder, samples_frame
 
 pytestmark = pytest.mark.anyio
 
@@ -59,8 +62,11 @@ def config(**keys: Any) -> Config:
     return Config.model_validate({"type": "replay", "file": "skab.csv", "separator": ";", "time_column": "datetime", **keys})
 
 
-async def play(tmp_path: Path, text: str = SKAB, tags: dict[str, Tag] = TAGS, enough: int = 1000, **keys: Any) -> tuple[Ears, Connector]:
-    (tmp_path / "skab.csv").write_text(text)
+async def play(
+    tmp_path: Path, text: str | None = SKAB, tags: dict[str, Tag] = TAGS, enough: int = 1000, **keys: Any
+) -> tuple[Ears, Connector]:
+    if text is not None:
+        (tmp_path / "skab.csv").write_text(text)
     clock = ManualClock()
     connector = Connector(config(**keys), tags, Setup(name="past", clock=clock, state=tmp_path, agent="a", home=tmp_path))
     ears = Ears(clock, enough)
@@ -145,3 +151,57 @@ async def test_broken_rows_are_counted(tmp_path: Path) -> None:
 def test_now_at_speed_max_is_a_configuration_error() -> None:
     with pytest.raises(ValidationError, match="no time to be now"):
         config(speed="max", time="now")
+
+
+RECORDED = {"flow": Tag.model_validate({"from": "past", "column": "f"}), "also": Tag.model_validate({"from": "past", "column": "f"})}
+
+
+def record(path: Path) -> None:
+    """Half a second apart; the second batch brings a value that is two seconds old, and a waveform."""
+    recorder = Recorder(path, {"agent": "a", "wall_ns": T0, "mono_ns": 5 * S})
+    recorder.put(samples_frame([Sample("f", 1.0, 0, T0, T0, 5 * S)]))
+    recorder.put(["tick", 5 * S + S // 4])
+    late = [Sample("f", 2.0, int(Quality.UNCERTAIN), T0 - 2 * S, T0 + S // 2, 5 * S + S // 2)]
+    recorder.put(samples_frame([*late, Sample("wave", np.ones(4, np.float32), 0, T0, T0, 5 * S + S // 2)]))
+    recorder.close()
+
+
+async def test_a_recording_is_played_with_its_delays_qualities_and_source_times(tmp_path: Path) -> None:
+    record(tmp_path / "past.rec")
+    ears, connector = await play(tmp_path, None, {"flow": RECORDED["flow"]}, file="past.rec")
+    assert [(s.value, s.quality, s.source_ns - T0) for s in ears.all] == [(1.0, 0, 0), (2.0, int(Quality.UNCERTAIN), -2 * S)]
+    assert (ears.at[1] - ears.at[0]) / S == pytest.approx(0.5)
+    assert connector.status()["missing"] == {}
+
+
+async def test_a_recording_played_as_now_keeps_what_was_late_late(tmp_path: Path) -> None:
+    record(tmp_path / "past.rec")
+    ears, _ = await play(tmp_path, None, RECORDED, file="past.rec", time="now", speed=2.0)
+    assert [s.tag for s in ears.all] == ["flow", "also", "flow", "also"]
+    assert ears.all[2].source_ns - ears.all[0].source_ns == pytest.approx(S // 4 - 2 * S - S // 2)
+
+
+async def test_a_recording_that_was_cut_off_is_played_up_to_there(tmp_path: Path) -> None:
+    recorder, noise = Recorder(tmp_path / "whole.rec", {"agent": "a", "wall_ns": T0, "mono_ns": 0}), random.Random(1)
+    for i in range(8000):
+        recorder.put(samples_frame([Sample("f", noise.random(), 0, T0 + i, T0 + i, i)]))
+    recorder.close()
+    whole = (tmp_path / "whole.rec").read_bytes()
+    (tmp_path / "past.rec").write_bytes(whole[: len(whole) * 2 // 3])
+    ears, connector = await play(tmp_path, None, {"flow": RECORDED["flow"]}, 10_000, file="past.rec", speed="max")
+    assert 1000 < len(ears.all) < 8000
+    assert [s.source_ns - T0 for s in ears.all] == list(range(len(ears.all)))
+    assert "played to the end" in connector.status()["reason"]
+
+
+async def test_a_tag_that_was_not_recorded_is_named(tmp_path: Path) -> None:
+    record(tmp_path / "past.rec")
+    tags = {"speed": Tag.model_validate({"from": "past", "column": "rpm"})}
+    _, connector = await play(tmp_path, None, tags, file="past.rec", speed="max")
+    assert connector.status()["missing"] == {"speed": "no recorded tag 'rpm'; there are: f, wave"}
+
+
+async def test_what_only_looks_like_a_recording_is_told(tmp_path: Path) -> None:
+    (tmp_path / "past.rec").write_bytes(b"\x28\xb5\x2f\xfdnonsense")
+    ears, _ = await play(tmp_path, None, RECORDED, file="past.rec")
+    assert "not a recording" in ears.links[-1].reason
