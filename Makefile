@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test test-quick check format gate-coverage counterparts generate models lock clean
+.PHONY: help demo test test-quick torture check format gate-coverage counterparts generate models lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,7 +35,10 @@ test: $(VENV)/dev.ok counterparts ## all tests, with real counterparts
 	@$(MAKE) --no-print-directory gate-coverage
 
 test-quick: $(VENV)/dev.ok ## unit tests only
-	$(BIN)/python -m pytest -m 'not integration and not slow' $(ARGS)
+	$(BIN)/python -m pytest -m 'not integration and not slow and not torture' $(ARGS)
+
+torture: $(VENV)/dev.ok counterparts ## kill it, cut its power, fill its disk, again and again: docs/torture.md; as root, most of an hour
+	$(BIN)/python -m pytest -m torture $(ARGS)
 
 gate-coverage: $(VENV)/dev.ok ## every branch of the gate is tested
 	$(BIN)/coverage erase

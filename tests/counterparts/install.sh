@@ -1,11 +1,13 @@
 #!/bin/sh
-# Install the servers that the integration tests talk to: mosquitto and systemd's checker from Debian, node-opcua from npm.
+# Install what the integration and fault tests need: mosquitto, systemd's checker and a C compiler from Debian, node-opcua from npm.
 set -eu
 cd "$(dirname "$0")"
 missing=""
 command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v mosquitto_pub > /dev/null || missing="$missing mosquitto-clients"
 command -v systemd-analyze > /dev/null || missing="$missing systemd"
+command -v gcc > /dev/null || missing="$missing gcc libc6-dev"
+command -v mkfs.ext4 > /dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "missing:$missing; as root: apt-get install --no-install-recommends$missing" >&2

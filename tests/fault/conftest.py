@@ -1,0 +1,55 @@
+"""What the fault tests share: `torture` runs only when asked for, root where something is mounted, and a table of figures at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "execute")]
+
+Figure = Callable[..., None]
+_FIGURES = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long runs need `-m torture` (make torture); a plain run takes the quick slice of each."""
+    if "torture" in (config.option.markexpr or ""):
+        return
+    long = [item for item in items if item.get_closest_marker("torture")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("torture")]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """`figure("process kill", kills=500, lost=0)`: a line of the table that is printed at the end of the run."""
+    figures = request.config.stash.setdefault(_FIGURES, [])
+
+    def note(promise: str, **numbers: Any) -> None:
+        figures.append((promise, numbers))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash.get(_FIGURES, [])
+    if figures:
+        terminalreporter.section("figures reached")
+        for promise, numbers in figures:
+            terminalreporter.line(f"{promise:36} {', '.join(f'{name} {value}' for name, value in numbers.items())}")
+
+
+@pytest.fixture
+def mounts() -> None:
+    """Fail, and say why, where no file system can be mounted."""
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
+        pytest.fail("this test mounts small file systems (loop, FUSE): run it as root, in a virtual machine or a privileged container")
+    if missing := [tool for tool in ("mkfs.ext4", "mount", "unshare", "gcc") if shutil.which(tool) is None]:
+        pytest.fail(f"not installed: {', '.join(missing)}: run `make counterparts`")
