@@ -25,9 +25,10 @@ from edge_agent.execute.actuator import Assets
 from edge_agent.execute.executor import Executor
 from edge_agent.execute.station import Health as Condition
 from edge_agent.execute.terms import bounds_of
+from edge_agent.feedback import past
 from edge_agent.feedback.ledger import Ledger, Line
 from edge_agent.feedback.link import Feedback
-from edge_agent.feedback.reader import Reader
+from edge_agent.feedback.past import Past
 from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.loop import Loop, Turn
@@ -200,8 +201,8 @@ class Agent:
         diagnoser, bundle = await app.diagnoser(configuration, name, self.runtime)
         memory = self.memories.load(name)
         self._restore(name, diagnoser, bundle.model_hash, memory)
-        locked = await asyncio.to_thread(self._lockout, name) if config.tier else None
-        modes = Modes(loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=locked)
+        before = await self._past(name) if config.tier else Past()
+        modes = Modes(loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=before.locked)
         executor = Executor(
             loop=name,
             writes=config.execute,
@@ -219,6 +220,7 @@ class Agent:
             stop_file=places.stop_file(configuration.file.agent),
             bounds=bounds_of(config, configuration.file.ledger.min_free),
             assets=self._assets,
+            left=before.left,
         )
         feedback = Feedback(name, config, self.ledger, self.clock)
         loop = Loop(
@@ -265,14 +267,15 @@ class Agent:
                 memory.baseline = None
                 _log.warning("%s", e)
 
-    def _lockout(self, name: str) -> str | None:
-        """Why the loop was locked out when the agent last ran; a restart does not lift it."""
+    async def _past(self, name: str) -> Past:
+        """What the last run left behind: a lockout stands, an intent that nobody saw the end of gets its outcome now."""
         try:
-            with Reader(places.ledger(self.configuration.file.agent)) as reader:
-                last = reader.newest(1, "mode", name)
+            found = await asyncio.to_thread(past.read, places.ledger(self.configuration.file.agent), name)
         except (LedgerError, sqlite3.Error) as e:
-            return f"whether it was locked out could not be read at the start: {e}"
-        return str(last[0].payload.get("reason")) if last and last[0].payload.get("to") == Mode.LOCKOUT else None
+            return Past(locked=f"whether it was locked out could not be read at the start: {e}")
+        for intent in found.open_intents:
+            await self._append("outcome", past.unknown(intent), name)
+        return found
 
     async def _end_loops(self, names: list[str], reason: str) -> None:
         """Let loops shed side by side, then take them out."""

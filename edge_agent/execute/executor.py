@@ -54,8 +54,10 @@ class Executor:
         stop_file: Path | None,
         bounds: Bounds | None = None,
         assets: Assets | None = None,
+        left: Mapping[str, Scalar] | None = None,
     ) -> None:
-        """`ports` by tag, lease tags included; `assets` is shared by all loops of an agent: one write in flight a device."""
+        """`ports` by tag, lease tags included; `assets` is shared by all loops of an agent: one write in flight a device; `left`
+        are trims of an earlier run: a tag that still reads so at arming is ours to take back."""
         bounds = bounds or Bounds()
         self._station = station = Station(
             owner=Owner(loop=loop, tier=tier, model=card, bounds=bounds),
@@ -72,6 +74,9 @@ class Executor:
         )
         self._book = Book(journal, loop)
         self._held: dict[str, Held] = station.remember(clock.mono_ns())
+        for tag, value in (left or {}).items():
+            if tag in self._held:
+                self._held[tag].left = value
         actuator = Actuator(
             ports=ports, book=self._book, clock=clock, write_timeout_s=bounds.write_timeout_s, read_timeout_s=bounds.read_timeout_s
         )

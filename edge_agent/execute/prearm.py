@@ -12,9 +12,10 @@ from edge_agent.execute.book import Book
 from edge_agent.execute.evidence import gather
 from edge_agent.execute.gate.facts import Kind, Request
 from edge_agent.execute.gate.permit import Finding, evaluate
+from edge_agent.execute.gate.values import same
 from edge_agent.execute.lease import Lease
 from edge_agent.execute.station import Held, Station, described
-from edge_agent.execute.terms import problems
+from edge_agent.execute.terms import problems, tolerance
 
 _ASKED = frozenset({"contract", "model", "interlocks", "operator", "rival", "self"})
 """The guards that can be asked before there is a decision."""
@@ -34,7 +35,9 @@ async def capture(station: Station, held: Mapping[str, Held], actuator: Actuator
         memory.value = None if contract.type == "method" else value_of(await actuator.read(tag))
         base = station.writes[tag].base
         memory.base = value_of(station.present(base)) if base else None
-        memory.taken, memory.moved, memory.watch, memory.refused, memory.called = False, False, None, None, None
+        ours = memory.left is not None and memory.value is not None and same(memory.value, memory.left, tolerance(station.writes[tag]))
+        memory.taken, memory.moved, memory.left = False, ours, None
+        memory.watch, memory.refused, memory.called = None, None, None
         memory.failures, memory.not_before_ns, memory.looked_ns = 0, 0, station.clock.mono_ns()
 
 

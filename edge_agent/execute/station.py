@@ -103,6 +103,7 @@ class Held:
     base: Scalar | None = None  # the operator's setpoint at arming
     written_ns: int | None = None  # last write of ours
     moved: bool = False  # away from neutral by us, as a trim
+    left: Scalar | None = None  # a trim that an earlier run did not take back
     taken: bool = False  # an operator has it: not written again before the next arming
     armed_as: Described | None = None
     config_hash: str | None = None  # at arming

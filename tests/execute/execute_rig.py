@@ -116,6 +116,7 @@ def rig(
     bounds: Bounds | None = None,
     model: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any] | None = None,
+    left: Mapping[str, Any] | None = None,
 ) -> Rig:
     clock, ledger = ManualClock(), Ledger()
     specs = writes or {"speed": {**TRIM, **(trim_changes or {})}}
@@ -151,6 +152,7 @@ def rig(
         self_check=lambda: Health(**health),
         stop_file=stop_file,
         bounds=bounds,
+        left=left,
     )
     clock.advance(60.0)
     return Rig(plc=plc, ledger=ledger, clock=clock, modes=modes, executor=executor, stop_file=stop_file, health=health)

@@ -46,6 +46,25 @@ async def test_a_trim_that_nobody_wants_any_more_goes_back_at_the_same_rate(tmp_
     assert [intent["purpose"] for intent in b.ledger.of("intent")] == ["act"] * 3 + ["return"] * 3
 
 
+async def test_a_trim_that_an_earlier_run_left_goes_back(tmp_path: Path) -> None:
+    b = rig(tmp_path, left={"speed": -30.0})
+    b.plc.values["speed"] = -30.0
+    await b.arm()
+    await b.warm()
+    await b.until(0.0)
+    assert b.written == [-20.0, -10.0, 0.0]
+
+
+async def test_what_an_operator_set_since_the_earlier_run_is_left_alone(tmp_path: Path) -> None:
+    b = rig(tmp_path, left={"speed": -30.0})
+    b.plc.values["speed"] = -20.0
+    await b.arm()
+    await b.warm()
+    for _ in range(10):
+        await b.turn()
+    assert b.written == []
+
+
 async def test_the_rate_is_kept(tmp_path: Path) -> None:
     b = rig(tmp_path, trim_changes={"rate": "50/min"})
     await b.arm()
