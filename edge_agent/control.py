@@ -13,11 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edge_agent.errors import AgentUnreachable, EdgeAgentError
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
-_LINE = 1 << 20  # longest request or reply, bytes
+_LINE = 1 << 20  # longest request, bytes
+_REPLY = 1 << 26  # longest reply, bytes: the status of a thousand loops is 3 MB
 _IDLE_S = 60.0
 
 
@@ -29,7 +32,7 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> dict
             sock.connect(str(path))
             sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as file:
-                reply = json.loads(file.readline(_LINE))
+                reply = json.loads(file.readline(_REPLY))
     except (OSError, ValueError) as e:
         raise AgentUnreachable(f"{path}: no agent answers ({e}); is `edge-agent run` running with this configuration?") from e
     if not reply.get("ok"):
@@ -43,7 +46,7 @@ async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Even
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await asyncio.wait_for(reader.readline(), _IDLE_S):
-                writer.write(json.dumps(await _answer(line, handlers)).encode() + b"\n")
+                writer.write(msgspec.json.encode(await _answer(line, handlers)) + b"\n")
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):
             pass  # a peer that is idle, gone, or sends an endless line is simply let go

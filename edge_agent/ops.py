@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge_agent import control, metrics
+from edge_agent import control
 from edge_agent.agent import Agent, Live
 from edge_agent.config.types import Duration
 from edge_agent.errors import EdgeAgentError
@@ -31,7 +31,6 @@ class Ops:
         """Request name -> what answers it."""
         return {
             "status": self.status,
-            "metrics": self.metrics,
             "arm": self.arm,
             "disarm": self.disarm,
             "stop": self.stop,
@@ -44,10 +43,6 @@ class Ops:
     async def status(self, request: Request) -> Reply:
         """Everything."""
         return self._agent.page()
-
-    async def metrics(self, request: Request) -> Reply:
-        """For Prometheus."""
-        return {"text": metrics.text(self._agent.page())}
 
     async def arm(self, request: Request) -> Reply:
         """Pre-arm checks, then armed."""

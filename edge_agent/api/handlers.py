@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from edge_agent import control
+from edge_agent import metrics as figures
 from edge_agent.api import feedback as pages
 from edge_agent.api import site
 from edge_agent.api.access import Caller, Denied
@@ -123,7 +124,7 @@ def status(agent: Agent, ask: Ask) -> Response:
 def metrics(agent: Agent, ask: Ask) -> Response:
     """The control process's metrics and our own, for Prometheus."""
     try:
-        text = str(control.ask(agent.socket, {"do": "metrics"}, _STATUS_WAIT_S).get("text", ""))
+        text = figures.text(control.ask(agent.socket, {"do": "status"}, _STATUS_WAIT_S))  # written out here: control has better to do
         up = True
     except EdgeAgentError:
         text, up = "", False

@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[np.float32]]
 Feeds = Mapping[str, NDArray[Any]]
 
 _LONGEST_NS = 5_000_000  # of one trip: another model's windows wait behind it
-_WORTH_NS = 50_000  # of one window: above, a run of many is no faster a window (its tensors leave the cache)
+_WORTH_NS = 500_000  # of one window: above, the trip is small beside the work, and sharing gains nothing
 _NOISE = 0.05  # share by which the windows of a proof differ from the golden ones
 
 

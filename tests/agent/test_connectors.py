@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent import metrics
 from edge_agent.messages import Mode, Quality
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +85,7 @@ async def test_it_is_started_again_and_counted_and_its_link_is_down_meanwhile(st
         assert part["crashes"] == 1
         assert ("ended by itself" if ends else "ZeroDivisionError: a defect of the plug-in") in part["last_error"]
         await run.turns("p2")
-        text = (await run.ops.metrics({}))["text"]
+        text = metrics.text(run.agent.page())
         assert 'edge_agent_part_crashes_total{part="connector odd"} 1.0' in text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge_agent import control, places
+from edge_agent import control, metrics, places
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Mode, Sample
 from edge_agent.metrics import METRICS
@@ -41,7 +41,7 @@ async def test_every_metric_that_has_a_value_is_there_and_prometheus_can_read_it
     async with rig.running(record=rig.folder / "r.rec", worker=True) as run:
         await run.armed()
         await run.turns("p1")
-        text = (await run.ops.metrics({}))["text"]
+        text = metrics.text(run.agent.page())
     families = {family.name: family for family in text_string_to_metric_families(text)}
     expected = {name for name, *_ in METRICS} - _ABSENT
     assert {name for name in expected if not families[f"edge_agent_{name}"].samples} == set()

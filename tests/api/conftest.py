@@ -89,15 +89,13 @@ async def api(file: File, clock: ManualClock, ledger: Ledger) -> AsyncIterator[A
 
 @pytest.fixture
 async def controlled(tmp_path: Path, ledger: Ledger) -> AsyncIterator[None]:
-    """A control process's socket that answers status, metrics and label."""
+    """A control process's socket that answers status and label."""
 
     async def status(request: object) -> dict[str, object]:
-        return {"agent": "a1", "loops": {"p1": {"mode": "armed", "state": "relief", "diagnosis": {"score": 0.9}, "why": "<b>"}}}
+        loop = {"mode": "armed", "state": "relief", "diagnosis": {"score": 0.9}, "why": "<b>", "turns": 5}
+        return {"agent": "a1", "loops": {"p1": loop}}
 
-    async def metrics(request: object) -> dict[str, object]:
-        return {"text": "edge_agent_turns_total 5\n"}
-
-    handlers: dict[str, control.Handler] = {"status": status, "metrics": metrics, "label": lambda request: label(ledger, request)}
+    handlers: dict[str, control.Handler] = {"status": status, "label": lambda request: label(ledger, request)}
     ready = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(control.serve, tmp_path / "control.sock", handlers, ready)

@@ -50,7 +50,7 @@ async def test_status_and_metrics_come_from_the_control_process(api: Any) -> Non
     status = (await api["site"].get("/v1/status")).json()
     assert (status["degraded"], status["loops"]["p1"]["mode"]) == (False, "armed")
     text = (await api["site"].get("/metrics")).text
-    assert "edge_agent_turns_total 5" in text
+    assert 'edge_agent_loop_turns_total{loop="p1"} 5.0' in text
     assert "edge_agent_api_control_up 1.0" in text
 
 
