@@ -402,7 +402,9 @@ class Agent:
 
     def _recorder(self, path: Path, wall_ns: int, mono_ns: int) -> Recorder:
         agent = self.configuration.file.agent.name
-        return Recorder(path, {"agent": agent, "config_hash": self.configuration.hash, "wall_ns": wall_ns, "mono_ns": mono_ns})
+        loops = list(self.configuration.file.loops)
+        head = {"agent": agent, "config_hash": self.configuration.hash, "wall_ns": wall_ns, "mono_ns": mono_ns, "loops": loops}
+        return recording.begin(path, head)
 
     async def _note_config(self) -> None:
         await self._append("config", {"event": "loaded", "hash": self.configuration.hash, "path": str(self.configuration.path)}, None)

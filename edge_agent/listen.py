@@ -22,7 +22,7 @@ async def listen(configuration: Configuration, into: Path, *, clock: Clock, for_
     """Record what the connectors deliver for `for_s` seconds; `tell` gets the number of samples so far, a few times a second."""
     wall_ns, mono_ns = clock.wall_ns(), clock.mono_ns()
     head = {"agent": configuration.file.agent.name, "config_hash": configuration.hash, "wall_ns": wall_ns, "mono_ns": mono_ns}
-    recorder = Recorder(into, {**head, "loops": False})
+    recorder = recording.begin(into, {**head, "loops": []})
     inbox, samples = Inbox(), 0
     state = places.state(configuration.file.agent)
     try:

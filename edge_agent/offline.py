@@ -27,7 +27,8 @@ async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exac
         decider = Decider(app.policy(configuration, name), name)
         return app.view(configuration, name, partial(_readings, perceiver, replay, name)), Middle(diagnoser, decider)
 
-    replay = Replay(perceiver, start, configuration.file.loops, exact=exact, config_hash=configuration.hash)
+    loops, recorded = configuration.file.loops, head.get("loops") or ()
+    replay = Replay(perceiver, start, loops, exact=exact, recorded=recorded, config_hash=configuration.hash)
     return replay, runtime.close
 
 

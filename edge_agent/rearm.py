@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.clock import Clock
@@ -36,6 +36,7 @@ class Standing:
     ending: Callable[[], bool]  # the agent is on its way out: what it sheds now is armed again after the restart
     _seen: tuple[Mode, int | None] = (Mode.OBSERVE, None)
     _not_before_ns: int = 0
+    _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self._seen = (self.modes.mode, self.modes.until_ns)
@@ -68,7 +69,8 @@ class Standing:
     async def save(self) -> None:
         """Trouble is logged: the loop goes on, and the worst is that it observes after a restart or learns anew."""
         try:
-            await asyncio.to_thread(self.memories.save, self.loop, self.memory)
+            async with self._saving:  # the last to save saves what stands then
+                await asyncio.to_thread(self.memories.save, self.loop, replace(self.memory))
         except OSError as e:
             _log.error("loop %s: what it must remember cannot be saved: %s", self.loop, e)
 

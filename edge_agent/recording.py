@@ -6,7 +6,8 @@ cut off in mid-frame (mains off) is good up to there.
     ["head", {...}]                                     version, agent, config hash, origin of the time axis
     ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian
     ["tick", mono]   ["link", connector, state, mono]   ["alive", connector, mono]
-    ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON]
+    ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON, blamed]
+                                                        blamed: whether there was time to find out which tags made it say so
     ["start", loop]  ["end", loop]                      the loop's windows begin and end here
     ["baseline", loop, [[centre], [scale]]]             what the loop had learnt before the recording began
     ["relearn", loop]                                   it was told to learn that anew
@@ -19,6 +20,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,7 +68,16 @@ def turn_frame(situation: Situation, decision: Decision) -> Frame:
     """A turn of a loop as it is written."""
     diagnosis = situation.diagnosis
     timed = [diagnosis.status, diagnosis.why] if diagnosis.status in _TIMED else None
-    return ["turn", decision.loop, decision.window, dict(situation.applied), situation.armed, timed, canonical(decision)]
+    return [
+        "turn",
+        decision.loop,
+        decision.window,
+        dict(situation.applied),
+        situation.armed,
+        timed,
+        canonical(decision),
+        bool(diagnosis.contributions),
+    ]
 
 
 class Recorder:
@@ -98,7 +109,8 @@ class Recorder:
 
     def close(self) -> None:
         """Write what waits and close the file."""
-        self._queue.put(None)
+        with suppress(queue.Full):  # its thread is gone: nobody reads on
+            self._queue.put(None, timeout=30 if self._thread.is_alive() else 0)
         self._thread.join(timeout=30)
 
     def _write(self) -> None:
@@ -108,8 +120,8 @@ class Recorder:
             with self._file as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as out:
                 while self._write_some(out):
                     out.flush(zstandard.FLUSH_BLOCK)
-        except OSError as e:
-            self.failed = f"{self.path}: {e.strerror}; the recording ends here"
+        except (OSError, TypeError, OverflowError, msgspec.MsgspecError) as e:  # the disk, or a value of a stranger's plug-in
+            self.failed = f"{self.path}: {e}; the recording ends here"
 
     def _write_some(self, out: BinaryIO) -> bool:
         """Write what comes within a second, so that not more than that is lost with the mains; False at the end."""
@@ -124,6 +136,14 @@ class Recorder:
             data = _encode(frame)
             out.write(_LENGTH.pack(len(data)) + data)
         return True
+
+
+def begin(path: Path, head: dict[str, Any]) -> Recorder:
+    """A recording in a new file. EdgeAgentError if that cannot be."""
+    try:
+        return Recorder(path, head)
+    except OSError as e:
+        raise EdgeAgentError(f"{path}: cannot be recorded into: {e.strerror}; name a new file in a folder that is there") from e
 
 
 def read(path: Path) -> Generator[Frame]:

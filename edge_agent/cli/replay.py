@@ -23,7 +23,7 @@ def command(ctx: click.Context, recording: Path, config: Path, what_if: bool, ou
     """Run RECORDING through CONFIG, without a plant.
 
     Exact by default: every decision must be the recorded one to the byte; exit code 1 if one is not. With --what-if each window
-    is decided anew, and the differences are listed.
+    is decided anew, and those are listed where the state or the wishes differ from the recorded ones.
     """
     found = asyncio.run(_replay(recording, config, what_if, out))
     show(found, as_json, _text)
@@ -49,7 +49,7 @@ async def _replay(recording: Path, config: Path, what_if: bool, out: Path | None
             states[f"{turn.decision.loop}: {turn.decision.state}"] += 1
             if lines:
                 lines.write(canonical(turn.decision) + b"\n")
-            if not turn.same and (not what_if or turn.recorded is not None):
+            if (turn.recorded is not None and not turn.agrees) if what_if else not turn.same:
                 differences.append(_difference(turn))
     finally:
         if lines:

@@ -87,6 +87,7 @@ class Executor:
             for write in writes.values()
             if write.lease is not None
         }
+        self._stops = 0
         self._good_windows = 0
         self._previous_end_ns = 0
         self._window_ns: int | None = None
@@ -172,7 +173,10 @@ class Executor:
             raise ValueError(f"{event} does not arm")
         if (no := modes.refusal(event, to=Mode.ARMED, reason=reason, for_s=for_s)) is not None:
             return (Finding("mode", False, no),)
+        stops = self._stops
         against = tuple(finding for finding in await self.pre_arm() if not finding.ok)
+        if stops != self._stops:
+            against += (Finding("operator", False, "somebody said stop while the devices were asked"),)
         if not against:
             await self.change(event, to=Mode.ARMED, reason=reason, by=by, for_s=for_s)
         return against
@@ -186,6 +190,7 @@ class Executor:
 
     async def stop(self, *, by: str, reason: str) -> None:
         """No more writing, at once, not even back to neutral: the PLC takes the trim back as the heartbeat stops."""
+        self._stops += 1
         await self.change("stop", by=by, reason=reason)
 
     async def reset(self, *, by: str, reason: str) -> str | None:

@@ -228,9 +228,9 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def armed_before(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def armed_before(new_rig: Callable[[], Rig]) -> Path:
     """The folder of an agent that was armed for an hour and then told to end; nobody may change it."""
-    rig = Rig(_copy(signed, tmp_path_factory), signed / "keys" / "tester.key")
+    rig = new_rig()
     rig.said["loops"]["p1"]["rearm"] = "auto"
 
     async def arm() -> None:
@@ -256,8 +256,18 @@ def auto(armed_before: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
     return rig
 
 
+@pytest.fixture(scope="session")
+def new_rig(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Rig]:
+    """Makes a configuration of one loop in a folder of its own."""
+
+    def make() -> Rig:
+        folder = _copy(signed, tmp_path_factory)
+        return Rig(folder, folder / "keys" / "tester.key")
+
+    return make
+
+
 @pytest.fixture
-def rig(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+def rig(new_rig: Callable[[], Rig]) -> Rig:
     """A configuration of one loop in a folder of its own."""
-    folder = _copy(signed, tmp_path_factory)
-    return Rig(folder, folder / "keys" / "tester.key")
+    return new_rig()

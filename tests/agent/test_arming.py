@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -98,6 +99,27 @@ async def test_stop_ends_all_writing_at_once_and_leaves_the_trim_to_the_plc(rig:
         await run.turns("p1", 5)
         assert await run.reads("trim") == -20.0
         assert len(rig.records("intent")) == written
+
+
+async def test_a_stop_while_the_devices_are_asked_wins_over_the_arming(rig: Any) -> None:
+    async with rig.running() as run:
+        await run.until(lambda: run["p1"].executor.good_windows >= 3, "good windows")
+        plant, asked, answer = run.agent.connectors["plant"], asyncio.Event(), asyncio.Event()
+        describe = plant.describe
+
+        async def slow(tag: str) -> Any:
+            asked.set()
+            await answer.wait()
+            return await describe(tag)
+
+        plant.describe = slow
+        arming = asyncio.ensure_future(run.arm())
+        await asked.wait()
+        await run.ops.stop({"by": "ann"})
+        answer.set()
+        with pytest.raises(EdgeAgentError, match="somebody said stop while the devices were asked"):
+            await arming
+        assert run["p1"].modes.mode is Mode.OBSERVE
 
 
 async def test_the_stop_file_ends_all_writing_and_arming_is_refused_while_it_is_there(rig: Any) -> None:
