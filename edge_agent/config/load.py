@@ -23,6 +23,24 @@ from edge_agent.errors import ConfigError, Problem
 _PLUGGED: Any = {"connectors": True, "tags": True, "loops": {"__all__": {"decide"}}}  # as plug-ins read them, not as written
 
 
+class Places:
+    """Where everything stands in the file. The tree of a thousand loops is 30 MB and hardly ever asked for: then it is made again."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._text, self._file = text, file
+        self._root: Node | None = None
+
+    @property
+    def root(self) -> Node:
+        """The expanded tree of a text that is known to be right."""
+        if self._root is None:
+            root, _ = yaml.read(self._text, self._file)
+            if not isinstance(root, Branch):
+                raise TypeError(f"{self._file}: held a configuration before")
+            self._root, _ = templates.expand(root, self._file, limit=yaml.MAX_NODES)
+        return self._root
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """A configuration that holds together. Secrets are SecretStr; nothing here shows them."""
@@ -34,7 +52,12 @@ class Configuration:
     policies: Mapping[str, BaseModel]  # loop -> the policy's Config
     hash: str  # sha256 of what it says, without secrets; comments and spelling do not change it
     warnings: tuple[Problem, ...] = ()
-    root: Node = field(repr=False, compare=False)
+    places: Places = field(repr=False, compare=False)
+
+    @property
+    def root(self) -> Node:
+        """What the file says, with its places."""
+        return self.places.root
 
     def at(self, *path: str | int) -> str:
         """Where a path stands, for messages of others: 'pump.yaml:7:14: loops.p1.execute'."""
@@ -84,7 +107,7 @@ def parse(
         policies=found.policies,
         hash=fingerprint(found),
         warnings=tuple(_fold(warnings, words)),
-        root=root,
+        places=Places(text, file),
     )
 
 
