@@ -114,6 +114,8 @@ class Keeper:
         last = self._context[-1][0].end_ns if self._context else self._kept_until_ns
         if self._keep.alarms and not kept and window.start_ns >= last:
             self._context.append((window, diagnosis))
+            while self._context and self._context[0][0].end_ns <= window.end_ns - int(self._keep.alarms.before * 1e9):
+                self._context.popleft()  # too old for any alarm to come; windows are what takes memory
 
     # ------------------------------------------------------------ the day's budget
 

@@ -111,3 +111,12 @@ def test_an_alarm_finds_room_when_chance_has_used_its_half(turns: Any) -> None:
     keeper = Keeper("p1", keep(random=1.0, per_day=10, alarms=Context(before="1.0 s", after="0.0 s")))
     kept = run(keeper, turns, [0.1] * 50 + [0.9])
     assert "alarm begins" in kept[-1].why
+
+
+@pytest.mark.parametrize("before", ["0.0 s", "3.0 s", "60.0 s"])
+def test_no_more_context_is_held_back_than_an_alarm_could_ask_for(turns: Any, before: str) -> None:
+    keeper = Keeper("p1", keep(alarms=Context(before=before, after="1.0 s")))
+    run(keeper, turns, [0.1] * 500)
+    held = [window.end_ns for window, _ in keeper._context]
+    assert len(held) <= 60
+    assert not held or held[-1] - held[0] <= 60 * 1_000_000_000
