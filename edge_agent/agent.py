@@ -32,7 +32,7 @@ from edge_agent.feedback.past import Past
 from edge_agent.health import Health
 from edge_agent.inbox import Inbox
 from edge_agent.loop import Loop, Turn
-from edge_agent.loops import Runner
+from edge_agent.loops import Runner, patience_s
 from edge_agent.memory import Memories, Memory
 from edge_agent.messages import LinkState, Mode, Reading, Window
 from edge_agent.perceive.intake import Intake, TagState
@@ -239,6 +239,7 @@ class Agent:
             executor=executor,
             after_round=partial(self._after_round, name),
             at_rest=partial(self._at_rest, name),
+            patience_s=patience_s(config),
         )
         standing = Standing(
             loop=name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import msgspec
 
 from edge_agent.errors import AgentUnreachable, EdgeAgentError
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -41,9 +44,11 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> dict
 
 
 async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Event | None = None) -> None:
-    """Answer requests until cancelled."""
+    """Answer requests until cancelled; then nobody who is still connected holds the end up."""
+    peers: set[asyncio.StreamWriter] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.add(writer)
         try:
             while line := await asyncio.wait_for(reader.readline(), _IDLE_S):
                 writer.write(msgspec.json.encode(await _answer(line, handlers)) + b"\n")
@@ -51,6 +56,7 @@ async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Even
         except (TimeoutError, ConnectionError, ValueError):
             pass  # a peer that is idle, gone, or sends an endless line is simply let go
         finally:
+            peers.discard(writer)
             writer.close()
 
     _make_room(path)
@@ -59,9 +65,11 @@ async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Even
     if ready:
         ready.set()
     try:
-        async with server:
-            await server.serve_forever()
+        await asyncio.Event().wait()
     finally:
+        server.close()
+        for peer in peers:
+            peer.transport.abort()
         _make_room(path)
 
 
@@ -80,3 +88,6 @@ async def _answer(line: bytes, handlers: Mapping[str, Handler]) -> Mapping[str, 
         return {"ok": True, **await handler(request)}
     except EdgeAgentError as e:
         return {"ok": False, "error": str(e)}
+    except Exception as e:  # noqa: BLE001 (a defect in one answer: whoever asked is told, and the agent goes on)
+        _log.error("control socket: %s failed: %r", request["do"], e, exc_info=e)
+        return {"ok": False, "error": f"{request['do']} failed, which is a defect of the agent: {e!r}; its log says more"}

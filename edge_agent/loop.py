@@ -64,11 +64,13 @@ class Loop:
     feedback: Feedback
     watch: Callable[[Turn], None]
 
-    async def step(self, window: Window | None) -> None:
-        """Turn once if there is a window; look after what is under way in any case."""
+    async def step(self, window: Window | None) -> tuple[Outcome, ...]:
+        """Turn once if there is a window; look after what is under way in any case. What came of that."""
         if window is not None:
             await self.turn(window)
-        self.feedback.late(await self.execute.tick())
+        late = await self.execute.tick()
+        self.feedback.late(late)
+        return late
 
     async def turn(self, window: Window) -> Turn:
         """From a window to outcomes on record."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_agent.clock import Clock
+from edge_agent.config.model import Loop as Configured
 from edge_agent.health import Health
 from edge_agent.loop import Loop, Turn
+from edge_agent.messages import Outcome
 
 _log = logging.getLogger(__name__)
 
+_WRITE_S = 10.0  # reads, a write and their time-outs, beside the time to verify it
+_BUSY_S = 30.0  # another loop may be writing to the same device
 _ROUND_S = 0.25  # how often a loop looks after what is under way, whether windows come or not
 _REST_S = 2.0  # the same where nothing is under way: a thousand loops that only watch must not cost a core
-_STUCK_S = 15.0
 _SHED_S = 30.0
 
 
@@ -50,6 +53,7 @@ class Runner:
     executor: Sheds
     after_round: Callable[[], Awaitable[None]]
     at_rest: Callable[[], bool]  # nothing is under way that time alone could change
+    patience_s: float = 15.0  # how long a round may take before the loop counts as stuck
     counts: Counts = field(default_factory=Counts)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a turn and a person's wish do not overlap
@@ -70,12 +74,13 @@ class Runner:
     async def run(self) -> None:
         """Turn after turn. An error in a turn is counted and logged once a kind; the gate has seen to it that nothing left."""
         name = f"loop {self.loop.name}"
-        self.health.expect(name, _STUCK_S)
+        self.ended.clear()
+        self.health.expect(name, self.patience_s)
         try:
             while not self.ending:
                 await self._round()
                 self.health.progress(name)
-            self.health.expect(name, _SHED_S + _STUCK_S)
+            self.health.expect(name, _SHED_S + self.patience_s)
             if not await self.executor.shed(self.ending, timeout_s=_SHED_S):
                 _log.error("%s: its trim could not be taken back within %g s; the PLC takes it back as the lease ends", name, _SHED_S)
         finally:
@@ -86,7 +91,8 @@ class Runner:
         try:
             window = await self.loop.perceive.next(_REST_S if self.at_rest() else _ROUND_S)
             async with self.lock:
-                await self.loop.step(window)
+                late = await self.loop.step(window)
+                self.counts.writes += _written(late)
                 await self.after_round()
         except Exception as e:  # noqa: BLE001 (one turn of a loop: counted, logged; the others and the next turn go on)
             self._failed(e)
@@ -105,5 +111,16 @@ class Runner:
         counts.turns += 1
         counts.last = turn
         counts.turn_s = (self.clock.mono_ns() - turn.window.mono_ns) / 1e9
-        counts.writes += sum(outcome.intent is not None for outcome in turn.outcomes)
+        counts.writes += _written(turn.outcomes)
         counts.refusals += sum(outcome.intent is None for outcome in turn.outcomes)
+
+
+def _written(outcomes: Sequence[Outcome]) -> int:
+    """How many writes left for the plant; what became of one later is not another."""
+    return sum(outcome.write_ms is not None for outcome in outcomes)
+
+
+def patience_s(config: Configured) -> float:
+    """How long a round of this loop may take: its model's deadline, and for each tag a write with its read-back."""
+    writes = config.execute.values()
+    return 15.0 + config.diagnose.timeout + sum(_WRITE_S + write.verify.within for write in writes) + (_BUSY_S if writes else 0.0)

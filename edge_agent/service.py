@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -46,14 +47,19 @@ async def run(configuration: Configuration, *, clock: Clock, record: Path | None
 async def _report(agent: Agent, clock: Clock) -> None:
     """Ready once all parts run; then the watchdog, only while every part makes progress."""
     await agent.ready.wait()
+    _settle()
     notify("READY=1")
     _log.info("agent %s is ready: %d connectors, %d loops", agent.configuration.file.agent.name, len(agent.connectors), len(agent.loops))
     period_s = min(_STATUS_S, (watchdog_s() or 3 * _STATUS_S) / 3)
+    told = False
     while True:
         stuck = agent.health.stuck()
         notify(f"STATUS={_line(agent, stuck)}" if stuck else f"WATCHDOG=1\nSTATUS={_line(agent, stuck)}")
-        if stuck:
-            _log.error("not fed to the watchdog: %s", "; ".join(stuck))
+        if stuck and not told:
+            _log.error("the watchdog is not fed: %s", "; ".join(stuck))
+        elif told and not stuck:
+            _log.warning("every part makes progress again")
+        told = bool(stuck)
         await clock.sleep(period_s)
 
 
@@ -76,6 +82,7 @@ async def _reload(agent: Agent, hup: asyncio.Event) -> None:
 
 async def reload_once(agent: Agent) -> None:
     path = agent.configuration.path
+    gc.unfreeze()
     try:
         new = await asyncio.to_thread(load, path or Path())
         change = await agent.apply(new)

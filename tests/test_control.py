@@ -65,3 +65,33 @@ async def test_the_socket_is_for_owner_and_group_only(tmp_path: Path) -> None:
 def test_nobody_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(AgentUnreachable, match="is `edge-agent run` running"):
         ask(tmp_path / "none", {"do": "status"})
+
+
+async def test_a_defect_in_an_answer_is_told_to_whoever_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"ratio": 1 / 0}
+
+    async with asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        server = group.create_task(serve(tmp_path / "s", {"status": broken}, ready))
+        await ready.wait()
+        for _ in range(2):  # and the next one is answered too
+            with pytest.raises(EdgeAgentError, match="status failed, which is a defect of the agent: ZeroDivisionError"):
+                await asyncio.to_thread(ask, tmp_path / "s", {"do": "status"})
+        server.cancel()
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_client_that_stays_connected_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        server = group.create_task(serve(tmp_path / "s", {}, ready))
+        await ready.wait()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b"{}\n")
+        assert b"not a request" in await reader.readline()
+        server.cancel()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+    assert not (tmp_path / "s").exists()
