@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from edge_agent.errors import ModelRefused
-
-if TYPE_CHECKING:
-    from edge_agent.diagnose.bundle import Bundle
-
-_PATH = click.Path(path_type=Path)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-trust_option = click.option(
-    "--trust",
-    type=_PATH,
-    default="/etc/edge-agent/trust",
-    envvar="EDGE_AGENT_TRUST",
-    show_default=True,
-    help="Folder of trusted public keys (NAME.pem).",
-)
-dev_option = click.option("--dev", is_flag=True, help="Take a bundle that nobody trusted has signed (tier 0 only).")
-store_option = click.option(
-    "--models",
-    type=_PATH,
-    default="/var/lib/edge-agent/models",
-    envvar="EDGE_AGENT_MODELS",
-    show_default=True,
-    help="Folder of the installed models.",
-)
+from edge_agent.cli import models_bench, models_evaluate, models_inspect, models_quantize
+from edge_agent.cli.models_options import PATH, dev_option, json_option, or_refuse, read, show, store_option, trust_option
 
 
 @click.group("models", short_help="List, inspect, verify, sign model bundles")
@@ -49,26 +24,26 @@ def list_(models: Path, as_json: bool) -> None:
     from edge_agent.lifecycle.store import listing
 
     found = [{"name": m.name, "current": m.state.current, "previous": m.state.previous, "path": str(m.path)} for m in listing(models)]
-    _show(found, as_json, lambda rows: "\n".join(f"{r['name']:24} {r['current']:32} {len(r['previous'])} earlier" for r in rows))
+    show(found, as_json, lambda rows: "\n".join(f"{r['name']:24} {r['current']:32} {len(r['previous'])} earlier" for r in rows))
 
 
-@command.command("inspect")
-@click.argument("bundle", type=_PATH)
+@command.command("show")
+@click.argument("bundle", type=PATH)
 @trust_option
 @json_option
-def inspect(bundle: Path, trust: Path, as_json: bool) -> None:
+def show_(bundle: Path, trust: Path, as_json: bool) -> None:
     """What a bundle is: roles, head, intended use, figures, origin, who signed it."""
 
     def look() -> dict[str, Any]:
         from edge_agent.diagnose.bundle import describe
 
-        return describe(_read(bundle, trust, dev=True))
+        return describe(read(bundle, trust, dev=True))
 
-    _show(_or_refuse(look, as_json), as_json, _card)
+    show(or_refuse(look, as_json), as_json, _card)
 
 
 @command.command("verify")
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @trust_option
 @dev_option
 @json_option
@@ -84,24 +59,24 @@ def verify(bundle: Path, trust: Path, dev: bool, as_json: bool) -> None:
         found = asyncio.run(try_out(bundle, keys=trusted(trust), dev=dev))
         return {"ok": True, "model": found.id, "signed_by": found.signed_by, "tier": found.tier, "hash": found.hash}
 
-    _show(_or_refuse(check, as_json), as_json, _verdict)
+    show(or_refuse(check, as_json), as_json, _verdict)
 
 
 @command.command("keygen")
 @click.argument("name")
-@click.option("--into", type=_PATH, default=".", show_default=True, help="Folder for the two files.")
+@click.option("--into", type=PATH, default=".", show_default=True, help="Folder for the two files.")
 @json_option
 def keygen(name: str, into: Path, as_json: bool) -> None:
     """Make a signing key: NAME.key stays with you, NAME.pem goes into each agent's trust folder."""
     from edge_agent.lifecycle.sign import keygen as make
 
     secret, public, key = make(into, name)
-    _show({"key": key, "private": str(secret), "public": str(public)}, as_json, lambda r: f"{r['private']}\n{r['public']}\nkey {r['key']}")
+    show({"key": key, "private": str(secret), "public": str(public)}, as_json, lambda r: f"{r['private']}\n{r['public']}\nkey {r['key']}")
 
 
 @command.command("sign")
-@click.argument("bundle", type=_PATH)
-@click.option("--key", type=_PATH, required=True, help="Private key of `models keygen`.")
+@click.argument("bundle", type=PATH)
+@click.option("--key", type=PATH, required=True, help="Private key of `models keygen`.")
 @json_option
 def sign(bundle: Path, key: Path, as_json: bool) -> None:
     """Sign a bundle that is whole and admitted."""
@@ -111,12 +86,12 @@ def sign(bundle: Path, key: Path, as_json: bool) -> None:
 
         return {"ok": True, "bundle": str(bundle), "key": put(bundle, key)}
 
-    _show(_or_refuse(work, as_json), as_json, lambda r: f"{r['bundle']}: signed by key {r['key']}")
+    show(or_refuse(work, as_json), as_json, lambda r: f"{r['bundle']}: signed by key {r['key']}")
 
 
 @command.command("pack")
-@click.argument("bundle", type=_PATH)
-@click.option("--into", "archive", type=_PATH, required=True, help="The file to write, like pump-1.2.0.tar.zst.")
+@click.argument("bundle", type=PATH)
+@click.option("--into", "archive", type=PATH, required=True, help="The file to write, like pump-1.2.0.tar.zst.")
 @json_option
 def pack(bundle: Path, archive: Path, as_json: bool) -> None:
     """Write a bundle into one file; the same bundle gives the same bytes."""
@@ -127,11 +102,11 @@ def pack(bundle: Path, archive: Path, as_json: bool) -> None:
         put(bundle, archive)
         return {"ok": True, "archive": str(archive), "bytes": archive.stat().st_size}
 
-    _show(_or_refuse(work, as_json), as_json, lambda r: f"{r['archive']}: {r['bytes']} bytes")
+    show(or_refuse(work, as_json), as_json, lambda r: f"{r['archive']}: {r['bytes']} bytes")
 
 
 @command.command("install")
-@click.argument("source", type=_PATH)
+@click.argument("source", type=PATH)
 @store_option
 @trust_option
 @dev_option
@@ -146,7 +121,7 @@ def install(source: Path, models: Path, trust: Path, dev: bool, as_json: bool) -
         found = put(source, models, keys=trusted(trust), dev=dev)
         return {"ok": True, "model": found.id, "signed_by": found.signed_by, "tier": found.tier, "hash": found.hash}
 
-    _show(_or_refuse(work, as_json), as_json, _verdict)
+    show(or_refuse(work, as_json), as_json, _verdict)
 
 
 @command.command("rollback")
@@ -158,43 +133,11 @@ def rollback(name: str, models: Path, as_json: bool) -> None:
     from edge_agent.lifecycle.store import rollback as back
 
     old, new = back(name, models)
-    _show({"name": name, "from": old, "to": new}, as_json, lambda r: f"{r['name']}: {r['from']} -> {r['to']}")
+    show({"name": name, "from": old, "to": new}, as_json, lambda r: f"{r['name']}: {r['from']} -> {r['to']}")
 
 
-@command.command("bench")
-@click.argument("bundle", type=_PATH)
-@click.option("--runs", type=click.IntRange(10, 1_000_000), default=500, show_default=True)
-@trust_option
-@json_option
-def bench(bundle: Path, runs: int, trust: Path, as_json: bool) -> None:
-    """How long one window takes on this processor: the bundle's model, and its FP32 twin if there is one."""
-
-    def work() -> dict[str, Any]:
-        from edge_agent.lifecycle.bench import compare
-
-        return compare(_read(bundle, trust, dev=True), runs)
-
-    _show(_or_refuse(work, as_json), as_json, _times)
-
-
-def _read(bundle: Path, trust: Path, *, dev: bool) -> Bundle:
-    from edge_agent.diagnose.bundle import read
-    from edge_agent.diagnose.signature import trusted
-
-    return read(bundle, keys=trusted(trust), dev=dev)
-
-
-def _or_refuse(work: Callable[[], dict[str, Any]], as_json: bool) -> dict[str, Any]:
-    try:
-        return work()
-    except ModelRefused as refusal:
-        if as_json:
-            click.echo(json.dumps({"ok": False, "refused": str(refusal)}, indent=2))
-        raise
-
-
-def _show(reply: Any, as_json: bool, text: Callable[[Any], str]) -> None:
-    click.echo(json.dumps(reply, indent=2) if as_json else text(reply))
+for _each in (models_inspect.inspect, models_quantize.quantize, models_evaluate.evaluate, models_bench.bench):
+    command.add_command(_each)
 
 
 def _verdict(reply: dict[str, Any]) -> str:
@@ -213,10 +156,3 @@ def _card(reply: dict[str, Any]) -> str:
     return "\n".join(
         [*lines, f"  data      {reply['provenance']['data']} ({reply['provenance']['data_licence']})", f"  hash      {reply['hash']}"]
     )
-
-
-def _times(reply: dict[str, Any]) -> str:
-    lines = [f"{name:6} p50 {t['p50_us']:8.1f} us   p99 {t['p99_us']:8.1f} us" for name, t in reply.items() if isinstance(t, dict)]
-    if "faster" in reply:
-        lines.append(f"faster here: {reply['faster']} (fp32 / model = {reply['fp32_over_model']})")
-    return "\n".join(lines)

@@ -164,6 +164,7 @@ class Metrics(Model):
     protocol: Text = ""
     fp32: dict[str, float] = Field(default_factory=dict)
     int8: dict[str, float] = Field(default_factory=dict)
+    loss: Share = Field(default=0.01, description="most that INT8 may lose against FP32 on a share: `models quantize` refuses more")
 
 
 class Golden(Model):

@@ -8,11 +8,11 @@ from typing import Any
 from edge_agent.errors import ModelRefused
 
 
-def open_session(model: bytes, where: str) -> Any:
+def open_session(model: bytes, where: str, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> Any:
     """An onnxruntime.InferenceSession of admitted bytes. ModelRefused if the runtime will not have it."""
     ort = warm_import()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL  # INT8 is 4-6 times slower without
     options.log_severity_level = 4
@@ -20,7 +20,7 @@ def open_session(model: bytes, where: str) -> Any:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # an arena never gives memory back after a new batch size (onnxruntime #11118)
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options, providers=[provider])
     except Exception as e:  # the runtime's own exceptions share no base class but this one
         raise ModelRefused(f"{where}: the runtime does not open it: {str(e)[:300]}") from e
 

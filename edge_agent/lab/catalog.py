@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run
 from edge_agent.lab.split import Fold
 
@@ -45,6 +48,7 @@ class Card:
 
     name: str
     title: str
+    folder: str  # of the data set, below a folder that holds several
     data: str  # where the data come from
     licence: str
     split: str  # the rule, in words
@@ -74,6 +78,9 @@ class Scenario(Protocol):
 
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
         """Figures from what the agent said."""
+
+    def right(self, heard: Sequence[Heard]) -> NDArray[np.bool_] | None:
+        """Whether each window of all episodes was answered rightly; None where one answer is not right or wrong."""
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """The same figures for guesses that look at no data: "always alarm", "clock" ..."""

@@ -80,6 +80,12 @@ def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: 
     return asyncio.run(all_of_them())
 
 
+def refuse_misfit(bundle: Bundle, scenario: Card) -> None:
+    """DataRefused if the bundle's roles, units or windows are not those of the scenario."""
+    _columns(bundle, scenario)
+    _refuse_other_windows(bundle, scenario)
+
+
 def diagnoser(bundle: Bundle, runtime: LabRuntime, scale: Mapping[str, tuple[float, float]] | None = None) -> Diagnoser:
     """The agent's own, with the roles for tags."""
     config = config_model.Diagnose(model=bundle.card.name)

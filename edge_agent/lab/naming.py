@@ -21,7 +21,8 @@ def single(heard: Sequence[Heard], read: Reader) -> Texts:
 
 
 def of_target(heard: Sequence[Heard], target: str, read: Reader) -> Texts:
-    """The label of each window of all episodes for one of several targets: probabilities are named `target=label` (or `:`, `/`, `_`, a space)."""
+    """The label of each window of all episodes for one of several targets: its probabilities
+    are named `target=label` (or with `:`, `/`, `_`, a space)."""
     return np.array([_best(d, target, read) for h in heard for d in h.said])
 
 

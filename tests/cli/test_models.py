@@ -57,7 +57,7 @@ def test_inspect_shows_roles_use_and_figures(bundle: Path, tmp_path: Path) -> No
 
 def test_bench_measures_both_models(bundle: Path, tmp_path: Path) -> None:
     found = said("bench", bundle, "--runs", 10, "--trust", tmp_path)
-    assert {"model", "fp32", "faster"} <= found.keys()
+    assert {"model", "fp32", "faster", "grid", "choice"} <= found.keys()
     assert "p99" in run("bench", bundle, "--runs", 10, "--trust", tmp_path).output
 
 

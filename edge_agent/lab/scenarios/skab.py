@@ -12,7 +12,7 @@ import numpy as np
 from edge_agent.lab import metrics
 from edge_agent.lab.catalog import Card, Figure, Target
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run, unique
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.split import Fold, by_group
 
 CHANNELS = (
@@ -44,6 +44,7 @@ class Scenario:
 
     card = Card(
         name="skab",
+        folder="skab",
         title="SKAB pump and valve loop, Protocol C",
         data=DATA,
         licence="GPL-3.0",
@@ -82,6 +83,10 @@ class Scenario:
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
         """F1, false and missed alarms by row, delay, missed events, false episodes an hour, and what novelty refuses."""
         return judged(heard)
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """Whether the alarm is on exactly when something is wrong."""
+        return np.concatenate([h.alarm == (h.truth[TARGET] == "fault") for h in heard])
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """An alarm that never ends, the clock that beats the leaderboard, and the best clock that could be found knowing the truth."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_agent.lab.catalog import Figure, Target
 from edge_agent.lab.data import Episode, Run
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.scenarios import skab
 from edge_agent.lab.split import Fold
 
@@ -56,6 +56,10 @@ class Scenario:
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
         """As Protocol C."""
         return skab.judged(heard)
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """As Protocol C."""
+        return skab.Scenario().right(heard)
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """As Protocol C."""

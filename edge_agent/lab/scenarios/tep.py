@@ -11,7 +11,7 @@ import numpy as np
 from edge_agent.lab import metrics
 from edge_agent.lab.catalog import Card, Figure, Target
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run, unique
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.naming import number, single, truths
 from edge_agent.lab.split import Fold, check
 
@@ -27,6 +27,7 @@ class Scenario:
 
     card = Card(
         name="tep",
+        folder="tep",
         title="Tennessee Eastman process, Braatz files",
         data="github.com/camaramm/tennessee-eastman-profBraatz commit 06433188; Russell, Chiang & Braatz 2000",
         licence="NCSA style, redistribution with notice",
@@ -81,6 +82,10 @@ class Scenario:
             found |= {"diagnosis_accuracy": named["accuracy"], "diagnosis_macro_f1": named["macro_f1"]}
         found["refused_clean"] = _share([h.refused()[h.truth[TARGET] == "0"] for h in known])
         return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """Whether the label is the true one."""
+        return np.asarray(single(heard, read) == truths(heard, TARGET))
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """An alarm that never ends, and one that begins after row 160."""

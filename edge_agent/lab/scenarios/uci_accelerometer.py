@@ -11,7 +11,7 @@ import numpy as np
 from edge_agent.lab import metrics
 from edge_agent.lab.catalog import Card, Figure, Target
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run, unique
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.naming import single, truths
 from edge_agent.lab.split import Fold, holding_out
 
@@ -25,6 +25,7 @@ class Scenario:
 
     card = Card(
         name="uci_accelerometer",
+        folder="uci_accelerometer",
         title="UCI accelerometer: unbalance of a fan, whole speeds left out",
         data="UCI Accelerometer (id 846): Scalabrini Sampaio et al., Sensors 19(19) 4342, 2019",
         licence="CC BY 4.0 as stated by UCI; not confirmed",
@@ -78,6 +79,10 @@ class Scenario:
         )
         found |= {} if area is None else {"auroc": area}
         return found | {"worst_speed_accuracy": worst, "refused_clean": float(np.concatenate([h.refused() for h in heard]).mean())}
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """Whether the label is the true one."""
+        return np.asarray(single(heard, read) == truths(heard, TARGET))
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """Always the same answer."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_agent.lab import metrics
 from edge_agent.lab.catalog import Card, Figure, Target
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run, unique
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.naming import number, of_target, truths
 from edge_agent.lab.split import Fold, by_group
 
@@ -37,6 +37,7 @@ class Scenario:
 
     card = Card(
         name="uci_hydraulic_1hz",
+        folder="uci_hydraulic_1hz",
         title="UCI hydraulic rig, eight 1 Hz channels, split by block",
         data="ZeMA condition monitoring of hydraulic systems: Helwig et al., I2MTC 2015; Schneider et al., tm 84(3) 2017",
         licence="CC BY 4.0",
@@ -73,7 +74,7 @@ class Scenario:
         state, block = _table(folder / "profile.txt"), _table(folder / "block.txt")[:, 0].astype(int)
         if not len(values) == len(state) == len(block) or values.shape[1] != ROWS:
             raise DataRefused(
-                f"{folder}: {len(values)} cycles of {values.shape[1]} rows, {len(state)} states, {len(block)} block numbers; they must agree"
+                f"{folder}: {len(values)} cycles of {values.shape[1]} rows, {len(state)} states, {len(block)} blocks; they must agree"
             )
         return unique([_run(values, state, block, b) for b in np.unique(block)], str(folder))
 
@@ -93,6 +94,10 @@ class Scenario:
             found |= {f"{target}_{name}": value for name, value in figures.items()}
         return found | {"refused_clean": float(np.concatenate([h.refused() for h in heard]).mean())}
 
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """Four answers in one: none is right or wrong as a whole."""
+        return None
+
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """Always the most frequent state of each component."""
         guess: dict[str, float] = {}
@@ -109,9 +114,7 @@ def named(heard: Sequence[Heard]) -> list[str]:
     labels = {label.casefold() for h in heard for d in h.said[:1] for label in d.probabilities}
     found = [target for target in TARGETS if any(label.startswith(target) for label in labels)]
     if not found:
-        raise DataRefused(
-            f"the model names none of {', '.join(TARGETS)}; call its labels like `pump=1`, after component and profile.txt's number"
-        )
+        raise DataRefused(f"the model names none of {', '.join(TARGETS)}; call its labels like `pump=1`")
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from edge_agent.lab import metrics
 from edge_agent.lab.catalog import Card, Figure, Target
 from edge_agent.lab.data import Channel, DataRefused, Episode, Run, unique
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.naming import single, truths
 from edge_agent.lab.split import Fold, holding_out
 
@@ -24,6 +24,7 @@ class Scenario:
 
     card = Card(
         name="xsdd",
+        folder="xsdd",
         title="X-SDD hot-rolled steel, 7 classes, random 70/30",
         data="github.com/Fighter20092392/X-SDD-A-New-benchmark commit adf88081; Feng, Gao, Luo, Symmetry 13(4) 706, 2021",
         licence="Apache-2.0",
@@ -64,6 +65,10 @@ class Scenario:
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
         """Accuracy and macro F1."""
         return metrics.classification(single(heard, read), truths(heard, TARGET))
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """Whether the label is the true one."""
+        return np.asarray(single(heard, read) == truths(heard, TARGET))
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """Always the most frequent class."""

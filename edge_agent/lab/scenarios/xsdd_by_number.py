@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.lab.catalog import Figure, Target
 from edge_agent.lab.data import Episode, Run
-from edge_agent.lab.heard import Heard
+from edge_agent.lab.heard import Bools, Heard
 from edge_agent.lab.scenarios import xsdd
 from edge_agent.lab.split import Fold, holding_out
 
@@ -46,6 +46,10 @@ class Scenario:
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
         """As `xsdd`."""
         return xsdd.Scenario().judge(heard)
+
+    def right(self, heard: Sequence[Heard]) -> Bools | None:
+        """As `xsdd`."""
+        return xsdd.Scenario().right(heard)
 
     def blind(self, heard: Sequence[Heard]) -> dict[str, dict[str, float]]:
         """As `xsdd`."""
