@@ -46,6 +46,9 @@ class Standing:
         if self.memory.armed_until_ns is not None and self.memory.armed_as != self.armed_as:
             _log.info("loop %s: its model or configuration is not the one that was armed; it observes", self.loop)
             await self.forget()
+        if self.memory.armed_until_ns is not None and self.clock.wall_ns() < self.memory.armed_at_ns:
+            _log.warning("loop %s: the clock stands before the time of its arming; it observes", self.loop)
+            await self.forget()
 
     async def look(self, baseline: list[list[float]] | None) -> None:
         """After each round: arm again where that may be; save what changed."""
@@ -79,7 +82,8 @@ class Standing:
             _log.info("loop %s: %s -> %s: %s", self.loop, before, mode, self.modes.reason)
         if mode is Mode.ARMED:
             self.memory.armed_version, self.memory.armed_as = self.version, self.armed_as
-            self.memory.armed_until_ns = self.clock.wall_ns() + (until_ns or 0) - self.clock.mono_ns()
+            self.memory.armed_at_ns = self.clock.wall_ns()
+            self.memory.armed_until_ns = self.memory.armed_at_ns + (until_ns or 0) - self.clock.mono_ns()
         elif mode is not Mode.HOLD and not self.ending():
             self.memory.armed_until_ns = None
 

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent import app
 from edge_agent.agent import Agent, Live
-from edge_agent.clock import SystemClock
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.config.load import Configuration, load
 from edge_agent.diagnose import build
 from edge_agent.diagnose.runtime import InProcessRuntime
@@ -150,11 +150,11 @@ class Rig:
         self.said["loops"][name] = copy.deepcopy(what) | changes
 
     @asynccontextmanager
-    async def running(self, *, record: Path | None = None, worker: bool = False) -> AsyncIterator[Running]:
+    async def running(self, *, record: Path | None = None, worker: bool = False, clock: Clock | None = None) -> AsyncIterator[Running]:
         """The agent, ready; it sheds and ends with the block. Its model runs in this process, unless a worker is asked for."""
         configuration = self.configuration()
         runtime = None if worker else InProcessRuntime(app.opener(configuration))
-        agent = Agent(configuration, clock=SystemClock(), record=record, runtime=runtime)
+        agent = Agent(configuration, clock=clock or SystemClock(), record=record, runtime=runtime)
         ops = Ops(agent)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run(ops.handlers()))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import LinkState, Mode
 
@@ -65,6 +66,38 @@ async def test_arming_needs_a_name_a_reason_and_an_end(rig: Any) -> None:
             with pytest.raises(EdgeAgentError):
                 await run.arm(**wrong)
         assert run["p1"].modes.mode is Mode.OBSERVE
+
+
+async def test_too_little_room_on_the_disk_refuses_the_arming(rig: Any) -> None:
+    rig.said["ledger"]["min_free"] = "1000000 GB"
+    async with rig.running() as run:
+        await run.until(lambda: run["p1"].executor.good_windows >= 3, "good windows")
+        with pytest.raises(EdgeAgentError, match=r"trim: self: \d+\.0 bytes of disk are free, 10{15}\.0 are needed"):
+            await run.arm()
+
+
+class Set(SystemClock):
+    """The machine's clock, which somebody sets."""
+
+    ahead_ns = 0
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self.ahead_ns
+
+
+async def test_a_clock_that_was_set_keeps_a_loop_from_writing_for_a_while_and_is_on_record(rig: Any) -> None:
+    clock = Set()
+    async with rig.running(clock=clock) as run:
+        await run.armed()
+        clock.ahead_ns = 5_000_000_000
+        await run.until(lambda: run.agent.vitals.clock_stepped, "it is noticed")
+        await run.set("fault", 5.0)
+        await run.until(lambda: run["p1"].runner.counts.refusals > 2, "the gate says no")
+        assert (await run.reads("trim"), run.agent.page()["machine"]["clock_steps"]) == (0.0, 1)
+        assert run["p1"].runner.counts.last.window.fit  # the time axis of the windows is another one
+    assert "clock stepped" in [r.payload["event"] for r in rig.records("agent")]
+    refused = [r.payload["why"] for r in rig.records("outcome", "p1")]
+    assert any("self: the clock was set" in why for why in refused)
 
 
 async def test_an_arming_runs_out_and_the_trim_goes_back(rig: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.memory import Memories
 from edge_agent.messages import Mode
@@ -101,6 +102,19 @@ async def test_what_was_learnt_is_kept_and_what_is_to_be_learnt_anew_is_not(rig:
         await run.ops.relearn({"loop": "p1", "by": "ann"})
         assert saved(rig).baseline is None
     assert [r.payload["event"] for r in rig.records("operator", "p1")] == ["relearn"]
+
+
+class Wrong(SystemClock):
+    """The machine's clock, set back by an hour."""
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() - 3_600_000_000_000
+
+
+async def test_a_clock_that_stands_before_the_arming_makes_it_no_longer(auto: Any) -> None:
+    async with auto.running(clock=Wrong()) as run:
+        await run.until(lambda: run["p1"].executor.good_windows > 6, "good windows")
+        assert run["p1"].modes.mode is Mode.OBSERVE
 
 
 async def test_a_damaged_memory_is_an_empty_one(rig: Any) -> None:
