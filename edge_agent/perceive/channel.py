@@ -112,7 +112,7 @@ class Ring:
 
     def __init__(self, channels: int, rows: int) -> None:
         self._rows = rows
-        self._most = 2 * rows + 256  # then the oldest go, many at a time
+        self._most = 2 * rows + 16  # then the oldest go, many at a time
         self._values: list[array[Any]] = [array("f") for _ in range(channels)]
         self._quality: list[array[Any]] = [array("H") for _ in range(channels)]
         self.count = 0
