@@ -57,6 +57,14 @@ class Blobs:
         for name in names:
             self.path(name).unlink(missing_ok=True)
 
-    def names(self) -> Iterator[str]:
-        """Every file in the folder, half-written ones included."""
-        return (file.name for shelf in self.folder.glob("??") for file in shelf.iterdir())
+    def put_by(self, name: str) -> None:
+        """Out of the way, but never gone: what named it was lost."""
+        lost = self.folder / "lost"
+        lost.mkdir(exist_ok=True)
+        self.path(name).rename(lost / name)
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Name and bytes of every file in the folder, half-written ones included."""
+        for shelf in self.folder.glob("??"):
+            with os.scandir(shelf) as files:
+                yield from ((file.name, file.stat(follow_symlinks=False).st_size) for file in files)

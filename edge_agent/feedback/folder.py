@@ -2,7 +2,7 @@
 
 ledger/lock                     held by the one writer
 ledger/epoch                    the newest epoch, so that it never repeats
-ledger/current/                 the file and its blobs
+ledger/current/                 the file, its blobs, and the mark of how far it had come
 ledger/set-aside-<time>/        a damaged one, moved in one rename, never deleted
 """
 
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent.errors import LedgerError
+from edge_agent.feedback import schema
 from edge_agent.feedback.blobs import sync_folder, write_durably
 
 
@@ -54,6 +55,13 @@ class Folder:
 
     def write_epoch(self, epoch: int) -> None:
         write_durably(self.path / "epoch", f"{epoch}\n".encode())
+
+    def headless(self) -> bool:
+        """Whether the living file is gone, and left something behind."""
+        file = self.current / schema.FILE
+        if file.exists() and file.stat().st_size:
+            return False
+        return any(path.is_file() for path in self.current.rglob("*") if not path.name.startswith(schema.FILE))
 
     def set_aside(self, wall_ns: int) -> Path:
         """Move the living file with its blobs out of the way; return where it is now."""

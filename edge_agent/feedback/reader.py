@@ -93,11 +93,15 @@ class Reader:
         row = self._one("SELECT min(seq), max(seq) FROM record")
         return row[1] - row[0] + 1 if row and row[0] is not None else 0
 
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with its pages and indexes, which no record shows. Reads the whole file."""
+        return [said for (said,) in self._all("PRAGMA integrity_check(20)") if said != "ok"]
+
     def _start(self, cursor: Cursor) -> int:
-        """The seq after which a cursor continues: its own, unless the file began anew after the cursor's epoch."""
+        """The seq after which a cursor continues: its own, unless the file knows less of the cursor's epoch than the cursor (it
+        began anew, or lost its end): then where the next epoch begins."""
         row = self._one("SELECT first_seq FROM epoch WHERE epoch > ? ORDER BY epoch LIMIT 1", (cursor.epoch,)) if cursor.epoch else None
-        known = not cursor.epoch or self._one("SELECT 1 FROM epoch WHERE epoch = ?", (cursor.epoch,))
-        return cursor.seq if known or row is None else row[0] - 1
+        return cursor.seq if row is None else min(cursor.seq, row[0] - 1)
 
     def _rows(self, query: str, values: tuple[object, ...]) -> list[Row]:
         return [Row._make(row) for row in self._all(query, values)]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from edge_agent.errors import LedgerDamaged
 from edge_agent.feedback.chain import Header, digest, link
 from edge_agent.messages import Record, RecordKind
 
@@ -30,12 +31,16 @@ class Row(NamedTuple):
     payload: bytes | None  # None: dropped by retention
 
 
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 COLUMNS = ", ".join(Row._fields)
 
 
 def blobs_of(row: Row) -> tuple[str, ...]:
-    """The names of the row's blobs, in their order."""
-    return tuple(json.loads(row.blobs)) if row.blobs else ()
+    """The names of the row's blobs, in their order. LedgerDamaged."""
+    try:
+        return tuple(json.loads(row.blobs)) if row.blobs else ()
+    except (TypeError, ValueError) as e:
+        raise LedgerDamaged(f"record {row.seq}: the names of its blobs cannot be read ({e})") from e
 
 
 def header_of(row: Row) -> Header:
@@ -48,7 +53,7 @@ def fault_of(row: Row) -> str | None:
     try:
         if link(row.prev, header_of(row)) != row.hash:
             return "its fields do not give its hash"
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, LedgerDamaged) as e:
         return f"a field cannot be read ({e})"
     if row.payload is not None and (not isinstance(row.payload, bytes) or digest(row.payload) != row.payload_sha256):
         return "its payload is not the one that was hashed"
@@ -56,12 +61,17 @@ def fault_of(row: Row) -> str | None:
 
 
 def payload_of(row: Row) -> dict[str, Any]:
-    """The payload as values; empty where retention has dropped it."""
-    return cast("dict[str, Any]", msgspec.json.decode(row.payload)) if row.payload else {}
+    """The payload as values; empty where retention has dropped it. LedgerDamaged."""
+    try:
+        return _decode(row.payload) if row.payload else {}
+    except (msgspec.MsgspecError, TypeError, ValueError) as e:
+        raise LedgerDamaged(f"record {row.seq}: its payload cannot be read ({e})") from e
 
 
 def record_of(row: Row) -> Record:
-    """The row as the message that travels."""
+    """The row as the message that travels. LedgerDamaged."""
+    if not (isinstance(row.prev, bytes) and isinstance(row.hash, bytes)):
+        raise LedgerDamaged(f"record {row.seq}: its hash cannot be read")
     return Record(
         epoch=row.epoch,
         seq=row.seq,

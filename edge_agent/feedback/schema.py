@@ -14,6 +14,7 @@ from edge_agent.errors import LedgerDamaged, LedgerError
 FILE = "ledger.sqlite3"
 APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNREADABLE = "Could not decode to UTF-8"  # Python's own, without a code
 AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model"})
 
 # How long a record's payload is worth keeping: the column `worth`. Retention drops the lowest first; what
@@ -52,6 +53,7 @@ VERSION = len(_STEPS)
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open (or make, or migrate) the file for the one writer. NewerLedger, sqlite3.Error."""
     if path.exists() and path.stat().st_size:
+        _refuse_bad_header(path)
         _refuse_newer(path)
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
@@ -83,6 +85,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def is_damage(error: Exception) -> bool:
     """Whether the file itself is wrong, and not the way to it."""
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_UNREADABLE):
+        return True
     return isinstance(error, LedgerDamaged) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
@@ -94,6 +98,15 @@ def _read_only(path: Path, options: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _refuse_bad_header(path: Path) -> None:
+    """LedgerDamaged where SQLite would only say "readonly": the file claims a format that was never made (sqlite.org/fileformat2.html,
+    bytes 18 and 19)."""
+    with path.open("rb") as file:
+        versions = file.read(20)[18:]
+    if any(version not in (1, 2) for version in versions):
+        raise LedgerDamaged(f"{path}: its header claims the formats {list(versions)}; SQLite knows 1 and 2")
 
 
 def _refuse_newer(path: Path) -> None:

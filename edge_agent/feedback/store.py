@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edge_agent.errors import LedgerDamaged
-from edge_agent.feedback import schema
+from edge_agent.feedback import schema, tip
 from edge_agent.feedback.blobs import Blobs
 from edge_agent.feedback.chain import GENESIS, Header, digest, link
 from edge_agent.feedback.row import COLUMNS, Row, fault_of
@@ -38,20 +40,28 @@ class Entry(NamedTuple):
 class Store:
     """An open ledger file with its blobs. Any sqlite3.Error or OSError means: close it and open it again."""
 
-    def __init__(self, folder: Path, epoch: int, wall_ns: int, *, resume: bool = False) -> None:
-        """Open the file in `folder`, check its tail and begin `epoch` (or a higher one, if the file knows it already and we
-        do not `resume` it). LedgerDamaged, NewerLedger."""
+    def __init__(self, folder: Path, epoch: int, wall_ns: int, *, resume: int = 0) -> None:
+        """Open the file in `folder`, check its tail and begin `epoch`, or a higher one if the file knows it already. `resume`:
+        the newest seq of our own, when we open it again in mid-epoch; the epoch goes on, unless that record is not there.
+        LedgerDamaged, NewerLedger."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.blobs = Blobs(folder / "blobs")
         self.blobs.folder.mkdir(exist_ok=True)
+        self._files = (folder / schema.FILE, folder / f"{schema.FILE}-wal")
+        self._tip = tip.Tip(folder / tip.FILE)
         self.db = schema.open_writer(folder / schema.FILE)
         try:
             self.seq, self._hash = check_tail(self.db)
+            self.acknowledged = max(tip.read(folder / tip.FILE), resume)  # beyond `seq`: what the file has lost
             self.epoch = self._begin(epoch, wall_ns, resume)
             self._sweep()
+            self._opened = self._identity()
+        except (TypeError, ValueError, OverflowError) as e:
+            self.close()
+            raise LedgerDamaged(f"ledger: a field of the file is not what it can be ({e})") from e
         except BaseException:
-            self.db.close()
+            self.close()
             raise
 
     def write(self, entries: Sequence[Entry]) -> list[int]:
@@ -87,9 +97,12 @@ class Store:
         return [self.seq + n for n in range(1, len(entries) + 1)], prev
 
     def advance(self, seqs: Sequence[int], last: bytes) -> None:
-        """The transaction with these records was committed."""
+        """The transaction with these records was committed. OSError if it went into a file that bears its name no more."""
+        if self._identity() != self._opened:
+            raise OSError(errno.ESTALE, "the ledger's file was removed or replaced while it was open", str(self._files[0]))
         if seqs:
             self.seq, self._hash = seqs[-1], last
+            self._tip.put(self.seq)
 
     def roll_back(self) -> None:
         """Leave the open transaction, whatever the error has left of it."""
@@ -114,7 +127,12 @@ class Store:
         return int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def close(self) -> None:
+        self._tip.close()
         self.db.close()
+
+    def _identity(self) -> tuple[tuple[int, int], ...]:
+        """Which files our names lead to. SQLite writes on into a removed one, and says nothing."""
+        return tuple((found.st_dev, found.st_ino) for found in map(os.stat, self._files))
 
     def _header(self, seq: int, entry: Entry, shas: tuple[str, ...]) -> Header:
         return Header(
@@ -126,17 +144,29 @@ class Store:
         if about:
             self.db.executemany("UPDATE record SET worth = 1 WHERE seq = ? AND worth = 0", about)  # PLAIN becomes LABELLED
 
-    def _begin(self, epoch: int, wall_ns: int, resume: bool) -> int:
+    def _begin(self, epoch: int, wall_ns: int, resume: int) -> int:
+        """The epoch from here on. Records that are gone had their keys: these are not given again."""
         newest: int = self.db.execute("SELECT coalesce(max(epoch), 0) FROM epoch").fetchone()[0]
-        if resume and epoch == newest:
+        if resume and epoch == newest and self.acknowledged <= self.seq:
             return epoch
-        self.db.execute("INSERT INTO epoch VALUES (?, ?, ?)", (max(epoch, newest + 1), self.seq + 1, wall_ns))
-        return max(epoch, newest + 1)
+        begun = max(epoch + bool(resume), newest + 1)
+        self.db.execute("INSERT INTO epoch VALUES (?, ?, ?)", (begun, self.seq + 1, wall_ns))
+        return begun
 
     def _sweep(self) -> None:
-        """Files that no record names were written just before a crash: remove them."""
-        known = {sha for (sha,) in self.db.execute("SELECT sha256 FROM blob")}
-        self.blobs.drop([name for name in self.blobs.names() if name not in known])
+        """Files that no record names were written just before a crash: remove them, unless records are gone that may have named
+        them. LedgerDamaged if a record does name it, or if the sizes do not agree: retention would drop what it should not."""
+        known: dict[str, int] = dict(self.db.execute("SELECT sha256, bytes FROM blob"))
+        for name, size in self.blobs.sizes():
+            if known.get(name, size) != size:
+                raise LedgerDamaged(f"ledger: blob {name} has {size} bytes, not {known[name]}")
+            if name not in known:
+                if self.db.execute("SELECT 1 FROM blob_ref WHERE sha256 = ?", (name,)).fetchone():
+                    raise LedgerDamaged(f"ledger: blob {name} is named by a record, but not listed")
+                if self.acknowledged > self.seq:
+                    self.blobs.put_by(name)
+                else:
+                    self.blobs.drop([name])
 
 
 def check_tail(db: sqlite3.Connection, count: int = _TAIL) -> tuple[int, bytes]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.errors import LedgerError
+from edge_agent.errors import LedgerDamaged, LedgerError
+from edge_agent.feedback import tip
 from edge_agent.feedback.chain import GENESIS, digest
 from edge_agent.feedback.reader import Cursor, Reader
 from edge_agent.feedback.row import Row, blobs_of, fault_of, payload_of
@@ -53,7 +54,8 @@ class Report:
 def verify(path: Path, progress: Progress | None = None, *, blobs: bool = True) -> Report:
     """Walk the whole chain. `path`: a ledger's folder or file. LedgerError if there is none or it cannot be read at all."""
     with Reader(path) as reader:
-        return _Walk(reader, blobs).run(progress)
+        acknowledged = tip.read(reader.file.with_name(tip.FILE))  # before the walk: the writer may be ahead of it, never behind
+        return _Walk(reader, blobs).run(progress, acknowledged)
 
 
 class _Walk:
@@ -68,13 +70,13 @@ class _Walk:
         self._holes: list[tuple[int, int, str, str]] = []
         self._vouched_holes: set[tuple[int, int, str, str]] = set()
 
-    def run(self, progress: Progress | None) -> Report:
+    def run(self, progress: Progress | None, acknowledged: int) -> Report:
         total = self._reader.count()
         for row in self._rows():
             self._check(row)
             if progress and self._report.records % _CHUNK == 0:
                 progress(self._report.records, total)
-        self._check_the_end()
+        self._check_the_end(acknowledged)
         self._check_what_was_dropped()
         self._report.last = self._seq or None
         return self._report
@@ -149,7 +151,7 @@ class _Walk:
                 self._vouched.append((said["first"], said["last"]))
             elif said.get("event") == "retention":
                 self._vouched_holes.add((said["first"], said["last"], said["before"], said["after"]))
-        except (ValueError, KeyError, AttributeError) as e:
+        except (LedgerDamaged, KeyError) as e:
             self._report.find(f"record {row.seq}: its payload cannot be read ({e!r})")
 
     def _check_blobs(self, row: Row) -> None:
@@ -162,8 +164,13 @@ class _Walk:
             if not right and (now := self._reader.row(row.seq)) is not None and now.payload is not None:
                 self._report.find(f"record {row.seq}: blob {name} is missing or changed")
 
-    def _check_the_end(self) -> None:
-        """Records cut off at the end show only if a hole or another record still speaks of them."""
+    def _check_the_end(self, acknowledged: int) -> None:
+        """Records cut off at the end show only if a hole, the mark beside the file or another record still speaks of them."""
+        end = max([self._seq, *(last for _, last, _, _ in self._reader.holes())])
+        if acknowledged > end:
+            self._report.find(f"records {end + 1} to {acknowledged} were acknowledged and are missing")
+        for fault in self._reader.faults():
+            self._report.find(f"the file itself: {fault}")
         if not self._report.records and self._reader.holes():
             self._report.find("every record is missing")
 

@@ -56,6 +56,7 @@ class Writer:
         self._lost = self._refused = 0  # records given up since the last good commit; the queue's count when it came
         self._failures = self._faults = self._dropped = self._commits = self._unlooked = self._size = 0
         self._crowded = False
+        self._damaged = False  # it was damage that the last write met: the file is not to be tried again
 
     def work(self) -> None:
         """Write groups until the queue is closed and drained."""
@@ -112,21 +113,33 @@ class Writer:
             self.opened.set()
 
     def _try_to_open(self) -> None:
-        notes: list[Entry] = []
+        """The living file; a new one, if that is damaged or gone."""
         now = self._clock.wall_ns()
         try:
-            store = Store(self._folder.current, self.epoch or self._folder.next_epoch(now), now, resume=bool(self.epoch))
+            self._refuse_the_hopeless()
+            store = Store(self._folder.current, self.epoch or self._folder.next_epoch(now), now, resume=self.last_seq)
+            self._begin(store, _what_is_gone(store, self._folder))
         except (LedgerDamaged, sqlite3.DatabaseError) as e:
             if not is_damage(e):
                 raise
             aside = self._folder.set_aside(now)
+            self._damaged = False
             _log.error("ledger %s: damaged (%s); set aside as %s, starting a new one", self._folder.path, e, aside.name)
-            notes.append(self._entry("gap", {"event": "set aside", "folder": aside.name, "why": str(e)}))
             store = Store(self._folder.current, max(self._folder.next_epoch(now), self.epoch + 1), now)
+            self._begin(store, {"event": "set aside", "folder": aside.name, "why": str(e)})
+
+    def _refuse_the_hopeless(self) -> None:
+        if self._damaged:
+            raise LedgerDamaged(self.trouble)
+        if self._folder.headless():
+            raise LedgerDamaged("its file is gone")
+
+    def _begin(self, store: Store, gap: Mapping[str, Any] | None) -> None:
+        """The first records of this opening; if they can be written, so can others."""
         try:
             if store.epoch != self.epoch:
                 self._folder.write_epoch(store.epoch)
-            store.write([*notes, self._opening_note(store.epoch)])
+            store.write([*([self._entry("gap", gap)] if gap else []), self._opening_note(store.epoch)])
         except BaseException:
             store.close()
             raise
@@ -182,6 +195,7 @@ class Writer:
         if self.healthy or not self._failures:
             _log.error("ledger %s: cannot be written: %s; holding until it can", self._folder.path, error)
         self.healthy, self.trouble, self._failures = False, str(error), self._failures + 1
+        self._damaged = is_damage(error)
         if self._store:
             self._store.close()
             self._store = None
@@ -219,3 +233,12 @@ class Writer:
 
     def _entry(self, kind: str, payload: Mapping[str, Any]) -> Entry:
         return Entry(kind, None, self._identity.owner, "site", self._clock.wall_ns(), self._clock.mono_ns(), encode(payload))
+
+
+def _what_is_gone(store: Store, folder: Folder) -> dict[str, Any] | None:
+    """What has to be declared, if the file ends before what was acknowledged."""
+    if store.acknowledged <= store.seq:
+        return None
+    first, last = store.seq + 1, store.acknowledged
+    _log.error("ledger %s: records %d to %d were acknowledged and are gone; the disk lost them", folder.path, first, last)
+    return {"event": "acknowledged records are gone", "first": first, "last": last}

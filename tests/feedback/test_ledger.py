@@ -1,6 +1,7 @@
 """Is what was acknowledged on disk, in order, by one writer; and does trouble with the disk hold and heal?"""
 
 import asyncio
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from edge_agent.clock import ManualClock
 from edge_agent.errors import LedgerError
 from edge_agent.feedback import queue, writer
 from edge_agent.feedback.ledger import Ledger, Line
-from edge_agent.feedback.reader import Reader
+from edge_agent.feedback.reader import Cursor, Reader
 from edge_agent.feedback.schema import FILE, NewerLedger
 from edge_agent.feedback.store import Entry, Store
 from edge_agent.feedback.verify import verify
@@ -28,6 +29,10 @@ Open = Callable[..., Ledger]
 def records(folder: Path) -> list[Any]:
     with Reader(folder) as reader:
         return reader.newest(10_000)[::-1]
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
 
 
 async def heals(ledger: Ledger) -> None:
@@ -305,3 +310,68 @@ async def test_readers_see_whole_groups_while_the_writer_writes(ledger: Ledger, 
         done.set()
     assert seen
     assert all(seen)
+
+
+async def test_a_write_ahead_log_that_went_missing_is_declared_and_its_keys_are_not_given_again(open_ledger: Open, folder: Path) -> None:
+    first = open_ledger()
+    epoch = first.epoch
+    first.close()
+    second = open_ledger()
+    for n in range(5):
+        await second.append("window", {"n": n}, blobs=[b"blob %d" % n])
+    left = folder.with_name("left")
+    shutil.copytree(folder / "current", left)
+    second.close()
+    (left / f"{FILE}-wal").unlink()
+    shutil.rmtree(folder / "current")
+    left.rename(folder / "current")
+    report = verify(folder)
+    assert report.findings == ["records 2 to 7 were acknowledged and are missing"]
+    third = open_ledger()
+    (gap,) = [r.payload for r in records(folder) if r.kind == "gap"]
+    assert gap == {"event": "acknowledged records are gone", "first": 2, "last": 7}
+    assert third.epoch == epoch + 2
+    assert len(list((folder / "current" / "blobs" / "lost").iterdir())) == 5, "what the lost records named is kept"
+    with Reader(folder) as reader:
+        assert [row.seq for row in reader.after(Cursor(epoch + 1, 7), 10)] == [2, 3], (
+            "a consumer that had the lost ones misses none of the new"
+        )
+
+
+@pytest.mark.parametrize("what", [FILE, f"{FILE}-wal", "."])
+async def test_a_file_removed_under_a_running_ledger_holds_and_heals(ledger: Ledger, folder: Path, what: str) -> None:
+    epoch = ledger.epoch
+    await ledger.append("window", {}, blobs=[b"abc"])
+    if what == ".":
+        shutil.rmtree(folder / "current")
+    else:
+        (folder / "current" / what).unlink()
+    with pytest.raises(LedgerError, match="not written"):
+        await ledger.append("intent", {})
+    await heals(ledger)
+    seq = await ledger.append("intent", {"n": 2})
+    assert records(folder)[-1].payload == {"n": 2}
+    assert verify(folder).ok
+    if what == FILE:
+        assert ledger.epoch > epoch, "no key twice"
+        assert records(folder)[0].payload["event"] == "set aside"
+        assert found(folder, "set-aside-*/blobs/*/*"), "the blobs were not taken for strays"
+    assert seq == ledger.last_seq
+
+
+async def test_damage_that_only_a_write_meets_sets_the_file_aside(open_ledger: Open, folder: Path) -> None:
+    first = open_ledger()
+    for n in range(50):
+        await first.append("window", {"n": n})
+    first.close()
+    db = sqlite3.connect(folder / "current" / FILE)
+    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record_kind'").fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    with (folder / "current" / FILE).open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * 64)
+    second = open_ledger()
+    await heals(second)
+    await second.append("intent", {})
+    assert found(folder, "set-aside-*")
