@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from edge_agent.config import check, sections, templates, yaml
 from edge_agent.config import secrets as vault
-from edge_agent.config.model import File, Tag
+from edge_agent.config.explain import explain
+from edge_agent.config.model import Agent, File, Tag
 from edge_agent.config.sections import Sections
 from edge_agent.config.tree import Mapping as Branch
-from edge_agent.config.tree import Node, place, problem, spell, tagged
+from edge_agent.config.tree import Node, child, mapping, place, plain, problem, spell, tagged
 from edge_agent.errors import ConfigError, Problem
 
-_PLUGGED: Any = {"connectors": True, "tags": True, "loops": {"__all__": {"decide"}}}  # as plug-ins read them, not as written
+_UNSAID: Any = {  # of the hash: what plug-ins read is said as they read it; the folder depends on who starts the agent
+    "connectors": True,
+    "tags": True,
+    "loops": {"__all__": {"decide"}},
+    "agent": {"state"},
+}
 
 
 class Places:
@@ -72,6 +78,23 @@ def load(path: Path | str, *, resolve_secrets: bool = True, resolve_environment:
     return parse(text, str(path), folder=path.parent, resolve_secrets=resolve_secrets, resolve_environment=resolve_environment)
 
 
+def agent(path: Path) -> Agent:
+    """Whose file it is, whatever else is wrong with it: an agent is asked and stopped with a broken file, too."""
+    file = str(path)
+    root, problems = yaml.read(_text(path), file)
+    section = child(root, "agent")
+    if section is None:
+        raise ConfigError(problems or [problem(file, place(root, ()), ("agent",), "`agent` is missing", "add `agent:`, who this agent is")])
+    alone = mapping({"agent": section}, section.key)
+    words, problems = _resolve(alone, file, path.parent, os.environ, {"!secret": False})
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return _settled(Agent.model_validate_json(json.dumps(plain(section.node, words))), path)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Agent, root=alone, base=("agent",), file=file)) from error
+
+
 def parse(
     text: str,
     file: str = "configuration",
@@ -99,9 +122,10 @@ def parse(
     problems += serious
     if problems or found.file is None:
         raise ConfigError(_fold(problems, words), tuple(_fold(warnings, words)))
+    path = Path(file) if folder is not None else None
     return Configuration(
-        path=Path(file) if folder is not None else None,
-        file=found.file,
+        path=path,
+        file=found.file.model_copy(update={"agent": _settled(found.file.agent, path)}) if path else found.file,
         connectors=found.connectors,
         tags=found.tags,
         policies=found.policies,
@@ -109,6 +133,13 @@ def parse(
         warnings=tuple(_fold(warnings, words)),
         places=Places(text, file),
     )
+
+
+def _settled(agent: Agent, path: Path) -> Agent:
+    """With its state folder."""
+    from edge_agent import places
+
+    return agent if agent.state else agent.model_copy(update={"state": str(places.default_state(path))})
 
 
 def _text(path: Path) -> str:
@@ -169,7 +200,25 @@ def _masked(told: Problem, others: int, words: Mapping[str, str]) -> Problem:
 
 def fingerprint(found: Sections) -> str:
     """sha256 over what the configuration says once defaults are put in: the same words in another order are the same."""
-    said: dict[str, Any] = {"file": found.file.model_dump(mode="json", by_alias=True, exclude=_PLUGGED) if found.file else None}
-    for name in ("connectors", "tags", "policies"):
-        said[name] = {key: value.model_dump(mode="json", by_alias=True) for key, value in getattr(found, name).items()}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
+    file = found.file.model_dump(mode="json", by_alias=True, exclude=_UNSAID) if found.file else None
+    digest = hashlib.sha256(b'{"connectors":{')
+    for part in _dumped(found.connectors):
+        digest.update(part)
+    digest.update(f'}},"file":{_canonical(file)},"policies":{{'.encode())
+    for part in _dumped(found.policies):
+        digest.update(part)
+    digest.update(b'},"tags":{')
+    for part in _dumped(found.tags):
+        digest.update(part)
+    digest.update(b"}}")
+    return digest.hexdigest()
+
+
+def _dumped(entries: Mapping[str, BaseModel]) -> Iterator[bytes]:
+    """The entries of one JSON object, one after the other: ten thousand tags at once are 20 MB."""
+    for i, name in enumerate(sorted(entries)):
+        yield f"{',' if i else ''}{json.dumps(name)}:{_canonical(entries[name].model_dump(mode='json', by_alias=True))}".encode()
+
+
+def _canonical(said: Any) -> str:
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), default=str)
