@@ -7,20 +7,25 @@ from pathlib import Path
 
 from edge_agent.config.model import Agent
 
+SOCKET = "control.sock"
 _MARKS = ("manifest.json", "state.json", "card.yaml")  # of a bundle, of an installed model, of a bundle in the making
 
 
 def state(agent: Agent) -> Path:
-    """The agent's state folder: as configured, else what systemd gives, else /var/lib/edge-agent/NAME."""
-    if agent.state:
-        return Path(agent.state)
+    """The agent's state folder. One that was loaded from a file knows it."""
+    return Path(agent.state) if agent.state else default_state(Path(agent.name))
+
+
+def default_state(file: Path) -> Path:
+    """Where the agent of a configuration file keeps its things unless the file says so: what systemd gives, else the folder that
+    systemd would give to edge-agent@NAME; commands find a running service by its file alone."""
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return Path(given) if given else Path("/var/lib/edge-agent") / agent.name
+    return Path(given) if given else Path("/var/lib/edge-agent") / file.stem
 
 
 def socket(agent: Agent) -> Path:
     """Where the control process listens."""
-    return state(agent) / "control.sock"
+    return state(agent) / SOCKET
 
 
 def ledger(agent: Agent) -> Path:

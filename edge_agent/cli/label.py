@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from edge_agent.cli.output import asked, config_argument, json_option, show
+from edge_agent.cli.output import agent_argument, asked, json_option, show
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.argument("seq", type=click.IntRange(1), nargs=-1, required=True)
 @click.argument("value")
 @click.option("--by", default=getpass.getuser, show_default="your login", help="Who says so.")

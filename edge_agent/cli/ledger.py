@@ -75,9 +75,9 @@ def place(path: Path) -> Path:
     if path.is_dir() or path.suffix not in {".yaml", ".yml"}:
         return path
     from edge_agent import places
-    from edge_agent.config.load import load
+    from edge_agent.config.load import agent
 
-    return places.ledger(load(path, resolve_secrets=False, resolve_environment=True).file.agent)
+    return places.ledger(agent(path))
 
 
 def when(wall_ns: int) -> str:

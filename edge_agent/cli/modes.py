@@ -1,4 +1,4 @@
-"""arm, disarm, stop: who may write, for how long, and why."""
+"""arm, disarm, stop and their kin: who may write, for how long, and why."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from edge_agent.cli.output import asked, config_argument, json_option, show
+from edge_agent.cli.output import agent_argument, asked, json_option, show
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.argument("loop")
 @click.option("--reason", required=True, help="Why; it is kept in the ledger.")
 @click.option("--for", "duration", default="8h", show_default=True, help="For how long, like 30min or 8h.")
@@ -25,7 +25,7 @@ def arm(config: Path, loop: str, reason: str, duration: str, by: str, as_json: b
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.argument("loop")
 @click.option("--reason", default="", help="Why; it is kept in the ledger.")
 @click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
@@ -36,7 +36,7 @@ def disarm(config: Path, loop: str, reason: str, by: str, as_json: bool) -> None
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.option("--reason", default="", help="Why; it is kept in the ledger.")
 @click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
 @json_option
@@ -56,7 +56,7 @@ def _stopped(reply: dict[str, Any]) -> str:
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.argument("loop")
 @click.option("--reason", required=True, help="What was found; it is kept in the ledger.")
 @click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
@@ -66,8 +66,8 @@ def reset(config: Path, loop: str, reason: str, by: str, as_json: bool) -> None:
     show(asked(config, {"do": "reset", "loop": loop, "reason": reason, "by": by}), as_json, _mode)
 
 
-@click.command()
-@config_argument
+@click.command(context_settings={"ignore_unknown_options": True})  # -100 is a value
+@agent_argument
 @click.argument("loop")
 @click.argument("tag")
 @click.argument("value", type=float)
@@ -80,7 +80,7 @@ def approve(config: Path, loop: str, tag: str, value: float, by: str, as_json: b
 
 
 @click.command()
-@config_argument
+@agent_argument
 @click.argument("loop")
 @click.option("--by", default=getpass.getuser, show_default="your login", help="Who.")
 @json_option

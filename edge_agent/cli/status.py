@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from edge_agent.cli.output import asked, config_argument, json_option, show
+from edge_agent.cli.output import agent_argument, asked, json_option, show
 
 
 @click.command()
-@config_argument
+@agent_argument
 @json_option
 def command(config: Path, as_json: bool) -> None:
     """What the agent that runs CONFIG is doing: links, loops, ledger, every bound and what it cost."""

@@ -30,7 +30,8 @@ class Agent(Model):
     site: str = ""
     owner: str
     state: str | None = Field(
-        default=None, description="folder for the ledger and all other state; default: what systemd gives, else /var/lib/edge-agent/NAME"
+        default=None,
+        description="folder of the ledger and all other state; default: what systemd gives, else /var/lib/edge-agent/NAME of this file",
     )
     stop_file: str | None = Field(default=None, description="while this file exists nothing is written; default: STATE/stop")
 
