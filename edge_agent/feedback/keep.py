@@ -1,8 +1,8 @@
 """What is worth a technician's or a trainer's time? Pure: time is the window's, chance comes from its number.
 
 Windows overlap. So a reason that lasts (an alarm, a context, novelty) keeps windows end to end, not each of them; what has
-been kept once is not kept again. A window that led to a write is always kept; chance, near-threshold and drift may use half
-of the day's budget.
+been kept once is not kept again. A window that led to a write is always kept; chance, near-threshold, drift and what was only
+proposed may use half of the day's budget.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_CONTEXT = 256  # windows held back for context, end to end
 _DRIFT_PACE = 0.02  # weight of a window in the slow mean of novelty: about fifty windows
 _DRIFT_LEVEL = 0.8  # in distribution the mean of a share is about a half
 
-_MINOR = frozenset({"random", "near threshold", "drifting"})
+_MINOR = frozenset({"random", "near threshold", "drifting", "proposal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Keeper:
         found = {
             "alarm": window.end_ns <= self._after_until_ns and self._alarm,
             "after alarm": window.end_ns <= self._after_until_ns and not self._alarm,
-            "proposal": bool(decision.proposals),
+            "proposal": any(p.kind != "trim" or p.value != 0 for p in decision.proposals),  # a trim of 0 is neutral: nothing is wanted
             "near threshold": near,
             "novel": keep.novel and diagnosis.status == "novel",
             "drifting": keep.drifting and self._drift > _DRIFT_LEVEL,

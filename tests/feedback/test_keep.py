@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.config.model import Context, Keep
 from edge_agent.feedback.keep import Keeper, Kept
+from edge_agent.messages import Proposal
 
 
 def keep(**changed: Any) -> Keep:
@@ -58,8 +59,6 @@ def test_a_window_that_led_to_a_write_is_always_kept(turns: Any) -> None:
 
 
 def test_what_the_gate_refused_is_kept_end_to_end_only(turns: Any) -> None:
-    from edge_agent.messages import Proposal
-
     keeper = Keeper("p1", keep())
     proposals = (Proposal("trim", "speed", -200.0, "why"),)
     kept = [
@@ -70,6 +69,24 @@ def test_what_the_gate_refused_is_kept_end_to_end_only(turns: Any) -> None:
         )
     ]
     assert [one.window.seq for one in kept] == list(range(0, 40, 3))
+
+
+def proposing(keeper: Keeper, turns: Any, value: float, scores: Sequence[float], start: int = 0) -> list[Kept]:
+    wants = (Proposal("trim", "speed", value, "why"),)
+    kept: list[Kept] = []
+    for seq, score in enumerate(scores, start):
+        kept += keeper.consider(turns.window(seq), turns.diagnosis(seq, score), turns.decision(seq, proposals=wants), ())
+    return kept
+
+
+def test_a_trim_that_is_to_stay_at_neutral_is_no_reason_to_keep(turns: Any) -> None:
+    assert proposing(Keeper("p1", keep()), turns, 0.0, [0.1] * 40) == []
+
+
+def test_a_policy_that_proposes_all_day_leaves_room_for_an_alarm(turns: Any) -> None:
+    keeper = Keeper("p1", keep(per_day=10, alarms=Context(before="1.0 s", after="0.0 s")))
+    assert len(proposing(keeper, turns, -200.0, [0.1] * 100)) == 5
+    assert "alarm begins" in proposing(keeper, turns, -200.0, [0.9], start=100)[-1].why
 
 
 def test_near_the_threshold_is_kept(turns: Any) -> None:
