@@ -163,10 +163,14 @@ class Replay:
         if loop not in self._middles:
             return
         at = seq if self._exact else msgspec.json.decode(recorded)["end_ns"]
+        waiting = self._waiting.get(loop, OrderedDict())
+        window = waiting.pop(at, None)
+        if window is not None and window.seq == seq:  # cut alike: those before it that had no turn were dropped live, too
+            for late in [key for key in waiting if key < at]:
+                del waiting[late]
         async for replayed in self._up_to(loop, at):
             yield replayed
         self._applied[loop] = (applied, armed)
-        window = self._waiting.get(loop, OrderedDict()).pop(at, None)
         if window is None:
             self.missing += 1
             return
