@@ -1,8 +1,9 @@
 """How does a permitted value reach the device, and what became of it? Intent first, one write, then look.
 
-    intent on disk -> permit -> read == precondition -> write once -> exactly good? -> read back until it holds -> outcome on disk
+    intent on disk -> read -> permit -> read == precondition -> write once -> exactly good? -> read back until it holds -> outcome on disk
 
-A write that may or may not have happened is "unknown"; it is looked at later (`resolve`) and never sent again from here.
+Between the permit and the write nothing is waited for: who says stop before the write leaves is heard. A write that may or may
+not have happened is "unknown"; it is looked at later (`resolve`) and never sent again from here.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ class Actuator:
         sent = [False]
         findings: Sequence[Finding] = ()
         try:
+            before = await self._present(order)
             permit, findings = authorise(intent)
-            outcome = await self._with_permit(order, permit, intent, sent) if permit else _unpermitted(order, findings, intent)
+            outcome = await self._with_permit(order, permit, before, sent) if permit else _unpermitted(order, findings, intent)
         except BaseException as error:
             status: OutcomeStatus = "unknown" if sent[0] else "refused"
             with suppress(TimeoutError):
@@ -83,8 +85,8 @@ class Actuator:
         """Put an outcome on record."""
         await self._book.note("outcome", outcome_payload(outcome, stage, findings))
 
-    async def _with_permit(self, order: Order, permit: Permit, intent: int, sent: list[bool]) -> Outcome:
-        before = await self._present(order)
+    async def _with_permit(self, order: Order, permit: Permit, before: Scalar | None, sent: list[bool]) -> Outcome:
+        intent = permit.intent
         if permit.nonce in self._used:
             return order.outcome("refused", "the permit was used before", intent=intent, after=before)
         self._used.append(permit.nonce)
