@@ -141,8 +141,8 @@ class Modes:
         after = self._next(event, now_ns, to, for_s)
         if after is before and (after is not Mode.ARMED or self.until_ns == was_until):
             return None
+        self.reason = self._because(event, after, now_ns, reason)
         self._enter(after, now_ns)
-        self.reason = reason or _because(event, self._causes)
         return Transition(
             loop=self.loop,
             before=before,
@@ -238,6 +238,16 @@ class Modes:
     def _run_out(self, now_ns: int) -> bool:
         return self.until_ns is None or now_ns >= self.until_ns
 
+    def _because(self, event: Event, after: Mode, now_ns: int, reason: str) -> str:
+        """In a person's words: what took it down counts, not what happened last."""
+        if after is Mode.SHED and event not in _SHEDS and event not in ("raise", "rearm"):
+            if self._run_out(now_ns):
+                return "the arming ran out"
+            return self.reason if "operator" in self._causes and self.mode is Mode.HOLD else f"held too long: {self.reason}"
+        if self.mode is Mode.HOLD and after is Mode.ARMED:
+            return "good again"
+        return reason or (f"{event}: {', '.join(self.causes)}" if self._causes else event)
+
     def _enter(self, after: Mode, now_ns: int) -> None:
         if after is Mode.HOLD:
             self._held_since_ns = now_ns
@@ -252,7 +262,3 @@ class Modes:
         if after is Mode.ARMED:
             self._causes.clear()
         self.mode = after
-
-
-def _because(event: Event, causes: set[str]) -> str:
-    return f"{event}: {', '.join(sorted(causes))}" if causes else event

@@ -281,7 +281,7 @@ class Executor:
             if (outcome := await self._steps.take(aim, None)) is not None:
                 outcomes.append(outcome)
         if not any(self._station.away(tag, held) or held.unresolved for tag, held in self._held.items()):
-            await self.change("shed_done", reason="nothing of ours stands any more")
+            await self.change("shed_done", reason=f"{self._station.modes.reason}; nothing of ours stands any more")
         elif self._steps.blocked_for_s() > self._station.owner.bounds.longest_hold_s:
             await self.change("broken", reason="the way back to neutral is blocked: look at the tag, then reset")
         return outcomes

@@ -114,6 +114,27 @@ def test_an_override_ends_in_shed_and_never_in_armed() -> None:
     assert modes.mode is Mode.OBSERVE
 
 
+def test_the_reason_tells_what_brought_it_down_not_that_time_went_on() -> None:
+    modes = armed(longest_hold_s=5.0)
+    modes.apply("inputs_bad", 0, reason="inputs: flow is stale")
+    modes.apply("tick", 5 * S)
+    assert modes.reason == "held too long: inputs: flow is stale"
+
+    modes = armed()
+    modes.apply("override", 0, reason="trim: reads -120, we left it at -250")
+    modes.apply("tick", 1)
+    assert modes.reason == "trim: reads -120, we left it at -250"
+
+    modes = armed(for_s=10.0)
+    modes.apply("inputs_bad", 10 * S, reason="inputs: flow is stale")
+    assert (modes.mode, modes.reason) == (Mode.SHED, "the arming ran out")
+
+    modes = armed(good_windows=1)
+    modes.apply("inputs_bad", 0, reason="inputs: flow is stale")
+    modes.apply("inputs_good", 1)
+    assert (modes.mode, modes.reason) == (Mode.ARMED, "good again")
+
+
 def test_a_hold_that_lasts_sheds() -> None:
     modes = armed(longest_hold_s=5.0)
     modes.apply("inputs_bad", 0)
