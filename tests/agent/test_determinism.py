@@ -36,7 +36,7 @@ async def replayed(rig: Any, recording: Path, *, exact: bool = True) -> tuple[li
 def noisy(rig: Any) -> None:
     """Noise, drifts, a sensor that fails now and then, late and stuck values; two loops that ask for ages and blame."""
     tags = rig.said["tags"]
-    tags["flow"] |= {"noise": 0.5, "faults": [{"kind": "nan", "after": "1 s", "lasts": "60 ms"}]}
+    tags["flow"] |= {"noise": 0.5, "range": [-50, 60], "faults": [{"kind": "nan", "after": "1 s", "lasts": "60 ms"}]}
     tags["level"] |= {"noise": 0.2, "max_age": "100 ms", "faults": [{"kind": "late", "after": "1.1 s", "lasts": "100 ms", "by": "50 ms"}]}
     tags["speed"] = {"from": "plant", "wave": "sine", "mean": 10, "amplitude": 8, "period": "700 ms", "max_flat": "50 ms"}
     rig.add_loop("p2", perceive={"tags": ["speed", "level"], "every": "20 ms", "window": 4, "hop": 2, "fill": "linear"})
@@ -57,6 +57,10 @@ async def live(rig: Any, recording: Path) -> None:
         await run.armed()
         await run.set("fault", 8.0)
         await run.until(lambda: run["p1"].executor.applied["trim"] == -20.0, "the trim is confirmed")
+        await run.set("fault", 0.0)
+        await run.turns("p1", 10)
+        await run.set("fault", 100.0)
+        await run.until(lambda: run["p1"].runner.counts.last.diagnosis.status == "unknown", "it is outside its range")
         await run.set("fault", 0.0)
         await run.turns("p1", 10)
         os.kill(run.agent.runtime.status()["pid"], signal.SIGSTOP)
