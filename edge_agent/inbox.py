@@ -59,7 +59,7 @@ class Inbox:
     def __init__(self, bound: int = 200_000) -> None:
         self._events: deque[Event] = deque()
         self._loop = asyncio.get_running_loop()
-        self._came = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._counting = threading.Lock()
         self._waiting = 0  # samples
@@ -98,7 +98,11 @@ class Inbox:
         self._events.append(event)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._came.set)
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _lose(self, batch: Sequence[Sample], connector: str) -> None:
         loss = self._lost.get(connector)
@@ -112,17 +116,21 @@ class Inbox:
         return [self._lost.pop(connector).gap(connector) for connector in over]
 
     async def wait(self, wait_s: float) -> None:
-        """Return when something came, or after `wait_s`."""
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._came.wait()
-        except TimeoutError:
+        """Return when something came, or after `wait_s`. A bare future: this is waited for at each message."""
+        if self._events:
+            await asyncio.sleep(0)  # more than was drained at once: the others have their turn first
             return
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(wait_s, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
 
     def drain(self, most: int = 256) -> list[Event]:
         """What came, oldest first; at most `most` events, so that nobody else starves."""
         self._woken = False
-        self._came.clear()
         events: list[Event] = []
         taken = 0
         while self._events and len(events) < most:
@@ -134,8 +142,6 @@ class Inbox:
             self._waiting -= taken
             self._taken += taken
             events += self._declare()
-        if self._events:
-            self._came.set()
         return events
 
     @property

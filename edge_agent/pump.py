@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,7 +52,6 @@ class Pump:
                     self._record(["tick", now_ns])
                 self._hand_on(self._perceiver.tick(now_ns))
                 self._round_done()
-            await asyncio.sleep(0)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Samples):
