@@ -11,7 +11,7 @@ from edge_agent.cli.models_options import PATH, json_option, show, trust_option
 
 @click.command("inspect")
 @click.argument("bundle", type=PATH)
-@click.option("--windows", type=PATH, help="Windows to try it on (.npz; docs/bundle.md); default: its own golden windows.")
+@click.option("--windows", type=PATH, help="Windows to try it on (.npz; docs/lab.md); default: its own golden windows.")
 @click.option("--html", type=PATH, help="Write the report as a page, too.")
 @trust_option
 @json_option

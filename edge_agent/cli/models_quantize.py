@@ -13,7 +13,7 @@ from edge_agent.cli.models_options import PATH, json_option, progress, show
 
 @click.command("quantize")
 @click.argument("source", type=PATH)
-@click.option("--calibration", type=PATH, required=True, help="Typical windows: an .npz (docs/bundle.md), or an agent's ledger.")
+@click.option("--calibration", type=PATH, required=True, help="Typical windows: an .npz (docs/lab.md), or an agent's ledger.")
 @click.option("--eval", "evaluation", type=PATH, required=True, help="Other windows with labels, to measure the loss on: .npz or ledger.")
 @click.option("--out", type=PATH, required=True, help="Folder for the new bundle (or, from a bare ONNX file, for the two graphs).")
 @click.option("--card", type=PATH, help="The card of a bare ONNX file.")

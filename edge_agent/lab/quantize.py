@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +184,8 @@ def _methods(prepared: bytes, feeds: Sequence[Feeds]) -> dict[str, Callable[[], 
 def _attempt(judge: _Judge, name: str, make: Callable[[], bytes]) -> list[Candidate]:
     """A candidate, or none: not every method takes every graph, and dynamic INT8 of a convolution is left to none."""
     try:
-        graph = make()
+        with redirect_stdout(StringIO()):  # the quantizer chats where programs read our JSON
+            graph = make()
         return [judge.candidate(name, graph)] if b"Quantize" in graph or b"Integer" in graph else []
     except (ModelRefused, ValueError, RuntimeError, KeyError, NotImplementedError):
         return []
@@ -201,7 +204,7 @@ def _soften(judge: _Judge, best: Candidate, prepared: bytes, feeds: Sequence[Fee
         say(f"{best.name}: loses {now.loss:.4f}, allowed {budget:.4f}; looking for a sensitive node ({len(now.left_in_float)} in float)")
         options = [c for name in names if name not in now.left_in_float for c in without((*now.left_in_float, name))]
         chosen = min(options, key=lambda c: (c.loss, c.worst["difference"]), default=now)
-        if chosen.loss >= now.loss:
+        if (chosen.loss, chosen.worst["difference"]) >= (now.loss, now.worst["difference"]):
             break
         now = chosen
         found.append(now)

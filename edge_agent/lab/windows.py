@@ -84,7 +84,7 @@ def refuse_calibration(windows: Windows, card: Card) -> None:
         raise DataRefused(f"{windows.where}: {len(windows)} windows to calibrate on; give at least {LEAST}, normal and faulty")
     if windows.labels is not None and len(set(windows.labels.tolist())) < 2:
         raise DataRefused(
-            f"{windows.where}: all {len(windows)} windows to calibrate on are {windows.labels[0]!r}; add windows of other labels"
+            f"{windows.where}: all {len(windows)} windows to calibrate on are {str(windows.labels[0])!r}; add windows of other labels"
         )
     if float(np.ptp(windows.values, axis=0).max()) == 0.0:
         raise DataRefused(
@@ -95,7 +95,9 @@ def refuse_calibration(windows: Windows, card: Card) -> None:
 def refuse_evaluation(windows: Windows, calibration: Windows | None) -> None:
     """DataRefused if nothing can be measured on them, or if they are the windows that the model was calibrated on."""
     if windows.labels is not None and len(set(windows.labels.tolist())) < 2:
-        raise DataRefused(f"{windows.where}: all windows to evaluate on are {windows.labels[0]!r}: any model is right; add other labels")
+        raise DataRefused(
+            f"{windows.where}: all windows to evaluate on are {str(windows.labels[0])!r}: any model is right; add other labels"
+        )
     if calibration is None:
         return
     known = {window.tobytes() for window in calibration.values}
@@ -108,9 +110,9 @@ def refuse_evaluation(windows: Windows, calibration: Windows | None) -> None:
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as e:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as e:
         raise DataRefused(f"{file}: not an .npz of plain arrays ({e}); write it with numpy.savez") from e
 
 
