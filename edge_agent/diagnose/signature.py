@@ -62,6 +62,8 @@ def verify(manifest: bytes, raw: bytes, keys: Keys, where: str) -> str | None:
         signature = base64.b64decode(found.signature, validate=True)
     except (ValidationError, ValueError) as e:
         raise ModelRefused(f"{where}: malformed; sign the bundle again") from e
+    if raw != dump(found.key, signature):
+        raise ModelRefused(f"{where}: malformed: not written as `edge-agent models sign` writes it; sign the bundle again")
     if found.key not in keys:
         return None
     name, key = keys[found.key]

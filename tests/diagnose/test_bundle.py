@@ -240,7 +240,7 @@ def test_a_changed_manifest_under_an_old_signature_is_refused_even_in_dev(
 def test_a_foreign_signature_under_a_trusted_key_s_name_is_refused(folder: Path, keys: SimpleNamespace) -> None:
     sign.sign(folder, keys.other)
     forged = json.loads((folder / "manifest.sig").read_text()) | {"key": next(iter(keys.trusted))}
-    (folder / "manifest.sig").write_text(json.dumps(forged))
+    (folder / "manifest.sig").write_text(json.dumps(forged) + "\n")
     with pytest.raises(ModelRefused, match="is wrong"):
         bundle.read(folder, keys=keys.trusted)
 
