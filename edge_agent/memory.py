@@ -12,7 +12,8 @@ from edge_agent.lifecycle.durable import replace_file
 
 @dataclass(slots=True)
 class Memory:
-    """One loop's. `armed_at_ns` and `armed_until_ns` are wall time; None: not armed, or taken back by a person. `armed_as` says what was armed."""
+    """One loop's. `armed_at_ns` and `armed_until_ns` are wall time; None: not armed, or taken back by a person. `armed_as` says
+    what was armed."""
 
     model: str = ""
     baseline: list[list[float]] | None = None
