@@ -33,7 +33,7 @@ def render(agent: str, status: dict[str, Any], records: Sequence[Record]) -> str
     body = [f"<h1>{escape(agent)}</h1>"]
     if status.get("degraded"):
         body.append(f'<p class="bad"><strong>{escape(str(status.get("why")))}</strong> Shown is what the ledger holds.</p>')
-    body += [_loops(status.get("loops", {})), _links(status.get("connectors", {})), _records(records)]
+    body += [_loops(status.get("loops", {}), status.get("refused", {})), _links(status.get("connectors", {})), _records(records)]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<meta http-equiv="refresh" content="10"><title>{escape(agent)}: edge agent</title><style>{_STYLE}</style></head>'
@@ -41,8 +41,9 @@ def render(agent: str, status: dict[str, Any], records: Sequence[Record]) -> str
     )
 
 
-def _loops(loops: dict[str, Any]) -> str:
+def _loops(loops: dict[str, Any], refused: dict[str, str]) -> str:
     rows = [_loop(name, loop) for name, loop in loops.items() if isinstance(loop, dict)]
+    rows += [("bad", [name, "does not run", "", "", str(why)]) for name, why in refused.items()]
     return _table("Loops", ("loop", "mode", "state", "diagnosis", "why"), rows) if rows else ""
 
 

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent import control, metrics, places
+from edge_agent.cli.status import text
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Mode, Sample
 from edge_agent.metrics import METRICS
@@ -36,13 +37,25 @@ async def test_the_status_holds_every_bound_and_counter_and_is_strict_json(rig: 
     assert page["tags"]["running"]["value"] is True
 
 
+async def test_a_person_can_read_it_from_the_first_moment(rig: Any) -> None:
+    rig.add_loop("p2", diagnose={"model": "nowhere"})
+    async with rig.running() as run:
+        assert "nothing yet" in text(run.agent.page())
+        await run.armed()
+        await run.turns("p1")
+        said = text(run.agent.page())
+    assert "loop p1: armed until" in said
+    assert "loop p2: DOES NOT RUN: " in said
+    assert "None" not in said
+
+
 async def test_every_metric_that_has_a_value_is_there_and_prometheus_can_read_it(rig: Any) -> None:
     rig.add_loop("p2", diagnose={"model": "nowhere"})
     async with rig.running(record=rig.folder / "r.rec", worker=True) as run:
         await run.armed()
         await run.turns("p1")
-        text = metrics.text(run.agent.page())
-    families = {family.name: family for family in text_string_to_metric_families(text)}
+        page = metrics.text(run.agent.page())
+    families = {family.name: family for family in text_string_to_metric_families(page)}
     expected = {name for name, *_ in METRICS} - _ABSENT
     assert {name for name in expected if not families[f"edge_agent_{name}"].samples} == set()
     assert families["edge_agent_loop_armed"].samples[0].value == 1.0

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.api import site
 from edge_agent.feedback.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,12 @@ async def test_the_page_shows_loops_and_records_and_runs_nothing(api: Any, ledge
     assert "<script" not in response.text
     assert "src=" not in response.text
     assert response.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_page_shows_a_loop_that_does_not_run_with_the_reason() -> None:
+    page = site.render("a", {"refused": {"p2": "not signed by a trusted key"}}, ())
+    assert "does not run" in page
+    assert "not signed by a trusted key" in page
 
 
 async def test_the_page_shows_only_what_the_token_may_see(api: Any, ledger: Ledger) -> None:
