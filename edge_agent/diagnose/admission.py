@@ -93,7 +93,9 @@ class _Walk:
             domain, version = _domain(entry), entry.get("version", 0)
             low, high = operators.OPSETS.get(domain, (1, 1 << 16))  # a domain that no node uses is harmless
             if not low <= version <= high:
-                raise Malformed(f"operator set {domain or 'ai.onnx'} {version}; {low} to {high} are admitted")
+                raise Malformed(
+                    f"operator set {domain or 'ai.onnx'} {version}; {low} to {high} are admitted: export it again with one of these"
+                )
             if self._versions.setdefault(domain, version) != version:
                 raise Malformed(f"operator set {domain or 'ai.onnx'} stands twice")
 

@@ -71,6 +71,8 @@ def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: 
     """Run every episode from the agent's start on. DataRefused if the bundle does not take this data."""
     columns, scale = _columns(bundle, scenario)
     _refuse_other_windows(bundle, scenario)
+    if any(e.values.ndim != 2 for e in episodes):
+        raise DataRefused(f"{bundle.id} on {scenario.name}: these are pictures; its head {bundle.card.head['type']} takes rows of values")
     runtime = LabRuntime(bundle, graph)
     every_ns = round((scenario.every_s or 1.0) * _NS)
 

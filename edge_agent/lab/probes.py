@@ -19,7 +19,7 @@ _MOST_WINDOWS, _MOST_CHANNELS = 24, 12
 _UNSEEN = 0.5  # share of windows whose answer a broken sensor may change without the novelty gate noticing, averaged over sensors
 _REFUSED = 0.9  # share of foreign windows that novelty must refuse
 _EPSILON = 0.1  # of each channel's own movement: what a good sensor's noise may do
-_DIRECTIONS = 512
+_DIRECTIONS = 128
 _FLIPPED = 0.5
 _SAME = 1e-5
 
@@ -161,7 +161,7 @@ def _worst(asker: Asker, one: Windows, sign: float) -> NDArray[np.float32]:
 
 
 def _gradient(asker: Asker, one: Windows, at: NDArray[np.float32], step: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Central differences [C, W] over stretches of each channel: at most 512 of them."""
+    """Central differences [C, W] over stretches of each channel: at most 128 of them."""
     channels, rows = at.shape
     stretches = np.array_split(np.arange(rows), max(1, min(rows, _DIRECTIONS // channels)))
     places = [(c, s) for c in range(channels) for s in stretches]
