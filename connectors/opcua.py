@@ -90,10 +90,15 @@ class Config(Model):
     outage: Duration = Field(default=60.0, description="longest outage without loss: sizes the server's queues and lifetimes")
     publish: Duration = Field(default=0.2, description="how often the server sends what has changed")
     sampling: Duration = Field(default=0.1, description="how often the server looks at a node, unless its tag says otherwise")
-    keep_alive: Duration = Field(default=3.0, description="the server speaks at least this often, changes or not")
+    keep_alive: Duration = Field(
+        default=1.0,
+        description="the server speaks at least this often, changes or not; silence is noticed after 1.5 times this and 2 s",
+    )
     session_timeout: Duration | None = Field(default=None, description="default: `outage`, at least 30 s, at most 10 min")
     request_timeout: Duration = 4.0
-    max_backoff: Duration = Field(default=30.0, description="longest wait between two attempts to connect")
+    max_backoff: Duration = Field(
+        default=30.0, description="longest wait before a server that refused us is asked again; one that is not there is tried each second"
+    )
     audit: Duration = Field(default=60.0, description="how often some tags are read to see that the subscription is not deaf")
 
     @model_validator(mode="after")

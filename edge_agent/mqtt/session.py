@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -16,6 +17,7 @@ import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.mqtt.client import Version
+from edge_agent.mqtt.drive import Drive
 from edge_agent.mqtt.frames import Message
 from edge_agent.mqtt.link import Link, LinkLost, OldBroker, Refused
 from edge_agent.mqtt.outgoing import Done, Limits
@@ -78,7 +80,19 @@ class Bell:
 class Session:
     """Keeps one persistent MQTT session. `run` is the body of the thread; `stop`, `publish` and `status` are for any thread."""
 
-    def __init__(self, broker: Broker, client_id: str, topics: Mapping[str, int], *, listener: Listener, clock: Clock, state: Path) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        topics: Mapping[str, int],
+        *,
+        listener: Listener,
+        clock: Clock,
+        state: Path,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """`loop` turns the link while it is up; without one the thread does."""
+        self._loop = loop
         self._broker, self._client_id, self._topics = broker, client_id, dict(topics)
         self._listener, self._clock, self._memory = listener, clock, state / "subscriptions.json"
         self._bell = Bell()
@@ -140,36 +154,52 @@ class Session:
         if self._bulk and not fits():
             self._bulk = False
             self._note("reading", "this paho-mqtt is unknown to the bulk reader: reading the stock way, with more CPU")
-        delay_s = self._broker.backoff.first
+        backoff = self._broker.backoff
+        delay_s = backoff.first
         try:
             while not self._stop.is_set():
-                self._one_link()
+                refused = self._one_link()
                 if self._up_ns and self._clock.mono_ns() - self._up_ns > _STABLE_NS:
-                    delay_s = self._broker.backoff.first
+                    delay_s = backoff.first
                 self._refuse_jobs()
+                delay_s = min(delay_s, backoff.longest if refused else backoff.unreached)
                 self._stop.wait(self._random.uniform(delay_s / 2, delay_s))
-                delay_s = min(delay_s * 2, self._broker.backoff.longest)
+                delay_s *= 2
         finally:
             self._refuse_jobs()
             self._bell.close()
 
-    def _one_link(self) -> None:
+    def _one_link(self) -> bool:
+        """One connection, from its beginning to its end; True if the broker did not want us."""
         self._up_ns = 0
+        refused = False
         link: Link | None = None
         try:
             link = Link(self._broker, self._client_id, self._version, handler=self, clock=self._clock, wake=self._bell)
             link.open(bulk=self._bulk)
             self._link = link
-            while not self._stop.is_set():
-                link.turn(_TURN_S)
-                self._serve(link)
+            self._turns(link)
             reason = "stopped"
         except LinkLost as e:
             reason = str(e)
+            refused = isinstance(e, Refused) or "taken over" in reason.lower()
             self._learn(e)
         except (OSError, ValueError) as e:  # a certificate file that cannot be read
             reason = f"{self._broker.url}: {e}"
         self._end(link, reason)
+        return refused
+
+    def _turns(self, link: Link) -> None:
+        """Until the link is lost or `stop`: in the control loop where there is one and we read in bulk, else on this thread."""
+        if self._loop is not None and link.bulk:
+            pause_s = self._broker.coalesce
+            Drive(self._loop, link, bell=self._bell.fileno(), pause_s=pause_s, after=lambda: self._serve(link)).run(self._stop.is_set)
+            return
+        while not self._stop.is_set():
+            link.turn(_TURN_S)
+            self._serve(link)
+            if self._broker.coalesce:
+                self._stop.wait(self._broker.coalesce)
 
     def _serve(self, link: Link) -> None:
         while self._jobs:
@@ -180,8 +210,6 @@ class Session:
                 job.done("refused", "too late: the connection was busy")
             else:
                 link.publish(job.topic, job.payload, job.expiry_s, job.done)
-        if self._broker.coalesce:
-            self._stop.wait(self._broker.coalesce)
         if self.limits and self._clock.mono_ns() - self._asked_ns > _ASK_AGAIN_NS:
             self._ask(link, [topic for topic, answer in self.granted.items() if answer.startswith("refused")])
 

@@ -29,8 +29,9 @@ class Tls(Model):
 class Backoff(Model):
     """How long to wait between attempts to connect; each wait is drawn at random below a bound that doubles."""
 
-    first: Duration = 1.0
-    longest: Duration = 60.0
+    first: Duration = 0.25
+    unreached: Duration = Field(default=1.0, description="longest wait while the broker is not there or the network is cut")
+    longest: Duration = Field(default=60.0, description="longest wait after the broker has refused us")
 
 
 class Broker(Model):
@@ -44,7 +45,9 @@ class Broker(Model):
     user: str | None = None
     password: SecretStr | None = None
     tls: Tls = Tls()
-    keep_alive: Duration = Field(default=15.0, description="a frozen broker is noticed after at most twice this")
+    keep_alive: Duration = Field(
+        default=5.0, description="a frozen broker, or a connection that the network forgot, is noticed after twice this"
+    )
     connect_timeout: Duration = 5.0
     session_expiry: Duration = Field(default=86400.0, description="longest outage the broker keeps QoS 1 messages for (MQTT 5)")
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = Field(

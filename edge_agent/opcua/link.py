@@ -32,6 +32,7 @@ from edge_agent.opcua.subscription import Subscription
 _log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_S = 0.25
+_UNREACHED_S = 1.0  # longest wait for a server that is not there: its data shall flow within 2 s of its return
 _CROWDED_S = 5.0  # shortest wait after BadTooManySessions
 _STEADY_S = 30.0  # a link that held this long starts again with the shortest wait
 _PUMPS = 2
@@ -78,9 +79,9 @@ class Link:
             if self.clock.mono_ns() - began_ns > _STEADY_S * 1e9:
                 backoff_s = _FIRST_BACKOFF_S
             self._lost(failure)
-            wait_s = max(backoff_s, _CROWDED_S) if type(failure).__name__ == "BadTooManySessions" else backoff_s
-            await self.clock.sleep(wait_s * self._random.uniform(0.5, 1.5))
-            backoff_s = min(backoff_s * 2, self.options.max_backoff_s)
+            await self.clock.sleep(_pause_s(failure, backoff_s) * self._random.uniform(0.5, 1.0))
+            longest_s = _UNREACHED_S if _unreached(failure) else self.options.max_backoff_s
+            backoff_s = min(backoff_s * 2, longest_s)
 
     async def _live(self) -> None:
         """One channel, from its opening to its end."""
@@ -245,6 +246,17 @@ class Link:
         if self._entry.session_s and self._entry.session_s < self.options.session_s * 0.9:
             found.append(f"the server ends an idle session after {self._entry.session_s:g} s; longer outages cost a new session")
         return found
+
+
+def _unreached(failure: BaseException) -> bool:
+    """It is the network, or nobody is there; not a server that says no, and must not be asked by the second."""
+    return isinstance(failure, OSError | TimeoutError | SubscriptionLost)
+
+
+def _pause_s(failure: BaseException, backoff_s: float) -> float:
+    if type(failure).__name__ == "BadTooManySessions":
+        return max(backoff_s, 2 * _CROWDED_S)
+    return min(backoff_s, _UNREACHED_S) if _unreached(failure) else backoff_s
 
 
 def _heed_cancellation() -> None:

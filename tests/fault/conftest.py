@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration.conftest import NodePlant, free_port
+from tests.integration.mqtt.conftest import Authority, Mosquitto
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "execute")]
 
@@ -44,6 +47,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("figures reached")
         for promise, numbers in figures:
             terminalreporter.line(f"{promise:36} {', '.join(f'{name} {value}' for name, value in numbers.items())}")
+
+
+@pytest.fixture(scope="session")
+def plant_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys that all node-opcua plants of a session share: making them takes seconds."""
+    return tmp_path_factory.mktemp("plant-pki")
+
+
+@pytest.fixture
+def node_plant(tmp_path: Path, plant_pki: Path) -> Iterator[NodePlant]:
+    """tests/counterparts/node_plant.js, running; its Counter counts every 50 ms."""
+    (tmp_path / "plant").mkdir()
+    plant = NodePlant(folder=tmp_path / "plant", pki=plant_pki, port=free_port(), settings={"step": 50})
+    yield plant.start()
+    plant.thaw()
+    plant.stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """Debian's mosquitto, running."""
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    made = Mosquitto(folder, Authority(folder, "plant-ca"))
+    made.start()
+    yield made
+    made.stop(kill=True)
 
 
 @pytest.fixture
