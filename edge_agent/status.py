@@ -114,7 +114,7 @@ def _loop(runner: Runner, view: View | None, status: Mapping[str, Any], clock: C
         "bound": runner.loop.perceive.bound,
         "dropped": runner.loop.perceive.dropped,
         "unfit": view.unfit if view else 0,
-        "window": dict(zip(("filled", "rows"), view.cutter.filled, strict=True)) if view else {},
+        "window": {**dict(zip(("filled", "rows"), view.cutter.filled, strict=True)), **view.cutter.counts} if view else {},
         **status,
         **_turn(counts.last),
     }

@@ -18,6 +18,7 @@ _GAP = int(Quality.GAP)
 _STALE = int(Quality.STALE)
 _TYPE = int(Quality.TYPE)
 _FUTURE = int(Quality.FUTURE)
+_LATE = int(Quality.LATE)
 _NAN = float("nan")
 _NUMBERS = (float, int)  # a tuple made once: `float | int` makes a new union at each call
 _PENDING = 100_000  # samples of one tag waiting for their row; the oldest goes first, and is counted
@@ -50,7 +51,7 @@ class Channel:
         if time_ns <= row_ns:
             self.late += 1
             if self._fit is None or time_ns > self._fit[0]:
-                self._settle(entry)
+                self._settle((time_ns, number, quality | _LATE))
         elif self._pending and time_ns < self._pending[-1][0]:
             insort(self._pending, entry)
         else:

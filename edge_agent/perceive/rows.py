@@ -37,6 +37,14 @@ class Cutter(Protocol):
     def filled(self) -> tuple[int, int]:
         """Rows in the window so far, rows wanted."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What came too late or found no room, and what had to be begun anew."""
+
+
+def _lost(channels: Sequence[Channel]) -> dict[str, int]:
+    return {"late": sum(channel.late for channel in channels), "dropped": sum(channel.dropped for channel in channels)}
+
 
 class Grid:
     """Rows at whole multiples of `every_ns`; a row waits for late channels until `settle_ns` after its time."""
@@ -53,6 +61,10 @@ class Grid:
     @property
     def filled(self) -> tuple[int, int]:
         return min(self._ring.count, self.rows), self.rows
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {**_lost(self.channels), "jumps": self.jumps}
 
     @property
     def due_ns(self) -> int:
@@ -120,6 +132,10 @@ class Follow:
         return min(self._ring.count, self.rows), self.rows
 
     @property
+    def counts(self) -> dict[str, int]:
+        return _lost(self.channels)
+
+    @property
     def due_ns(self) -> int:
         return NEVER
 
@@ -155,6 +171,10 @@ class Wave:
     @property
     def filled(self) -> tuple[int, int]:
         return len(self._values), self.rows
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {**_lost(self.channels), "breaks": self.breaks}
 
     @property
     def due_ns(self) -> int:
@@ -208,6 +228,10 @@ class Cycles:
     @property
     def filled(self) -> tuple[int, int]:
         return len(self._cells), self._longest
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {**self._grid.counts, "given_up": self.given_up}
 
     def push(self, channel: int, time_ns: int, value: Value, quality: int) -> None:
         self._grid.push(channel, time_ns, value, quality)
