@@ -65,9 +65,9 @@ class Connector:
         clock, state = self._setup.clock, self._setup.state
         self._sink, self._routes = sink, Routes(self._tags, self._news)
         broker = self._config.at_home(self._setup.home)
-        self._session = session = Session(broker, self._client_id, self._topics, listener=self, clock=clock, state=state)
-        self._tell("connecting", self._config.url)
         loop = asyncio.get_running_loop()
+        self._session = session = Session(broker, self._client_id, self._topics, listener=self, clock=clock, state=state, loop=loop)
+        self._tell("connecting", self._config.url)
         ended: asyncio.Future[None] = loop.create_future()
         thread = threading.Thread(target=_guarded, args=(session.run, loop, ended), name=f"mqtt-{self._setup.name}", daemon=True)
         thread.start()

@@ -59,6 +59,7 @@ class Inbox:
     def __init__(self, bound: int = 200_000) -> None:
         self._events: deque[Event] = deque()
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()  # the loop's: what comes from there needs no letter to itself
         self._waiter: asyncio.Future[None] | None = None
         self._woken = False
         self._counting = threading.Lock()
@@ -98,7 +99,10 @@ class Inbox:
         self._events.append(event)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._wake)
+            if threading.get_ident() == self._thread:
+                self._wake()
+            else:
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

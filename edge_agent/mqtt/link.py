@@ -121,6 +121,28 @@ class Link:
         self._outgoing.lost(reason)
 
     @property
+    def bulk(self) -> bool:
+        """Whether we read ourselves, many messages at once."""
+        return self._wire is not None
+
+    @property
+    def more(self) -> bool:
+        """Whether there is more to read than one turn takes, or bytes that no poll would tell of."""
+        return self._wire is not None and self._wire.more
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the socket has not taken."""
+        return self._wire.backlog if self._wire is not None else 0
+
+    def fileno(self) -> int:
+        """The socket's descriptor. LinkLost if it is closed."""
+        sock = self._client.socket()
+        if sock is None or sock.fileno() < 0:
+            raise LinkLost(self._ended or "the connection was closed")
+        return int(sock.fileno())
+
+    @property
     def waiting(self) -> int:
         """Messages not acknowledged yet."""
         return self._acks.waiting
