@@ -15,6 +15,7 @@ from edge_agent.messages import Gap, LinkState, Reading, Sample, Scalar
 from edge_agent.mqtt.address import MqttTag
 from edge_agent.mqtt.commands import Sequence as Numbers
 from edge_agent.mqtt.commands import payload
+from edge_agent.mqtt.holes import Moment, common, hole
 from edge_agent.mqtt.settings import Broker
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Connector:
             if tag.topic:
                 self._topics[tag.topic] = max(tag.qos, self._topics.get(tag.topic, 0))
         self._said: Literal["", "connecting", "up", "down"] = ""
-        self._last_wall_ns = 0
+        self._heard: Moment | None = None  # when the link last brought anything
+        self._missed: tuple[Moment, dict[str, Sample | None]] | None = None  # when the link was lost, and each tag's last value then
         self._up_ns = 0
         self._defects = 0
 
@@ -161,30 +163,39 @@ class Connector:
                 log.exception("%s: messages could not be decoded; this is a defect, please report it", self._setup.name)
             self._defects += len(messages)
             samples = []
-        self._last_wall_ns = wall_ns
+        self._heard = Moment(wall_ns, mono_ns)
         if samples and self._sink is not None:
             self._sink.samples(samples, committed)
         elif committed is not None:
             committed()
 
     def up(self, limits: Limits) -> None:
-        now = self._setup.clock.wall_ns()
         self._up_ns = self._setup.clock.mono_ns()
         self._tell("up", f"MQTT {limits.version}" + (", session resumed" if limits.session_present else ", new session"))
-        if self._last_wall_ns and self._sink is not None:
-            for tag in self._lost_by(limits):
-                reason = "the link was down" if limits.session_present else "the broker kept no session"
-                self._sink.gap(Gap(connector=self._setup.name, tag=tag, start_ns=self._last_wall_ns, end_ns=now, reason=reason))
-        self._last_wall_ns = now
+        if limits.session_present:
+            self._declare("the link was down", kept=True)
 
-    def _lost_by(self, limits: Limits) -> list[str | None]:
-        """Tags with a hole after an outage: None is all of them."""
-        if not limits.session_present:
-            return [None]
-        return [name for name, tag in self._tags.items() if tag.topic and self._topics[tag.topic] == 0]
+    def subscribed(self, *, kept: bool) -> None:
+        if not kept:  # until here the broker had no reason to send us anything
+            self._declare("the broker kept no session", kept=False)
 
     def down(self, reason: str) -> None:
+        if self._missed is None and self._heard is not None:
+            lasts = {name: self._routes.states[name].sample for name, tag in self._tags.items() if tag.topic}
+            self._missed = (self._heard, lasts)
         self._tell("down", reason)
+
+    def _declare(self, reason: str, *, kept: bool) -> None:
+        """What may be missing since the link was lost: of a session that was kept, what has QoS 0."""
+        clock, missed, self._missed = self._setup.clock, self._missed, None
+        self._heard = now = Moment(clock.wall_ns(), clock.mono_ns())
+        if missed is None or self._sink is None:
+            return
+        heard, lasts = missed
+        fleeting = [name for name in lasts if self._topics[str(self._tags[name].topic)] == 0]
+        spans = {name: hole(lasts[name], heard, now) for name in fleeting} if kept else {None: common(lasts, heard, now)}
+        for tag, (start_ns, end_ns) in spans.items():
+            self._sink.gap(Gap(connector=self._setup.name, tag=tag, start_ns=start_ns, end_ns=end_ns, reason=reason))
 
     # ---- words
 

@@ -39,6 +39,9 @@ class Listener(Protocol):
 
     def received(self, messages: Sequence[Message], committed: Callable[[], None] | None, wall_ns: int, mono_ns: int) -> None: ...
     def up(self, limits: Limits) -> None: ...
+    def subscribed(self, *, kept: bool) -> None:
+        """The broker has answered for every topic. `kept`: it had kept our session."""
+
     def down(self, reason: str) -> None: ...
 
 
@@ -112,6 +115,7 @@ class Session:
         self.reason = "not started"
         self.since_ns = clock.mono_ns()
         self.granted: dict[str, str] = {}  # topic -> "granted", "refused: ..."
+        self._heard_of_all = False  # since the link came up
         self.notes: dict[str, str] = {}
 
     # ---- for any thread
@@ -268,7 +272,7 @@ class Session:
         self.limits, self.reason = limits, "connected"
         self._remark(limits)
         self._forget_old_topics(link, limits)
-        self.granted = dict.fromkeys(self._topics, "asked")
+        self.granted, self._heard_of_all = dict.fromkeys(self._topics, "asked"), False
         self._ask(link, list(self._topics))
         self._listener.up(limits)
 
@@ -278,6 +282,9 @@ class Session:
             log.warning("%s: the broker refuses topic %s: %s", self._client_id, topic, reason)
         elif granted < self._topics.get(topic, 0):
             self.granted[topic] = f"granted with QoS {granted} only: messages can be lost"
+        if self.limits is not None and "asked" not in self.granted.values() and not self._heard_of_all:
+            self._heard_of_all = True
+            self._listener.subscribed(kept=self.limits.session_present)
 
     def _ask(self, link: Link, topics: Sequence[str]) -> None:
         self._asked_ns = self._clock.mono_ns()
