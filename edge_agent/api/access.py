@@ -12,7 +12,7 @@ from typing import Literal
 
 from edge_agent.config.model import Clearance, Token
 
-Right = Literal["read", "label", "control"]
+Right = Literal["read", "label"]
 
 _VISIBLE: dict[Clearance, frozenset[str]] = {
     "site": frozenset({"site", "company", "consortium"}),

@@ -25,6 +25,7 @@ def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> 
     """Errors and warnings."""
     findings = Findings(root, file)
     names = _keys(findings, "tags")
+    _agent(findings, found)
     for name, tag in found.tags.items():
         _tag(findings, name, tag, found)
     for name, loop in found.loops.items():
@@ -36,6 +37,14 @@ def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> 
     _one_master(findings, found.loops)
     _unused(findings, found)
     return findings.serious, findings.warnings
+
+
+def _agent(findings: Findings, found: Sections) -> None:
+    """Its folders are the same wherever a program was started: a stop file that only some look at stops nothing."""
+    for key in ("state", "stop_file"):
+        folder = getattr(found.file.agent, key) if found.file else None
+        if folder is not None and not folder.startswith(("/", "!env ")):
+            findings.error(("agent", key), f"`{folder}` would lie elsewhere for each program that reads this", "write an absolute path")
 
 
 def _keys(findings: Findings, section: str) -> Collection[str]:
@@ -152,13 +161,17 @@ def _model(findings: Findings, name: str, loop: Loop, file: str | None) -> None:
 
 
 def _one_master(findings: Findings, loops: dict[str, Loop]) -> None:
-    """Each tag has one loop that may write it; a lease counter too."""
+    """Each tag has one loop that may write it; a lease counter too, and nothing else may be written there."""
     masters: dict[str, str] = {}
+    acted_on = {tag for loop in loops.values() for tag in loop.execute}
     for name, loop in loops.items():
         for tag, write in loop.execute.items():
             at: At = ("loops", name, "execute", tag)
             _claim(findings, masters, at, tag, name)
-            if write.lease is not None and masters.get(write.lease.tag) != name:
+            if write.lease is not None and write.lease.tag in acted_on:
+                what = f"`{write.lease.tag}` is written by an action: the heartbeat would overwrite it with its count"
+                findings.error((*at, "lease", "tag"), what, "name a counter of its own in the PLC")
+            elif write.lease is not None and masters.get(write.lease.tag) != name:
                 _claim(findings, masters, (*at, "lease", "tag"), write.lease.tag, name)
 
 

@@ -81,6 +81,8 @@ def _speed(findings: Findings, at: Path, write: Write) -> None:
     for key in ("rate", "rate_down"):
         if getattr(write, key) == 0:
             findings.error((*at, key), "a rate of 0 never moves", "write a rate above 0, like '50/min'")
+    if write.min_interval == 0 and write.max_step is None:
+        findings.error((*at, "min_interval"), "0 s leaves no step: it is `rate` x `min_interval`", "write a time above 0")
     if write.budget is not None and write.step is not None and write.budget.change < write.step:
         findings.error((*at, "budget", "change"), f"less than one step of {write.step:g}: nothing could move", "allow at least one step")
 

@@ -120,6 +120,10 @@ def parse(
     problems += [each for each in found.problems if (each.line, each.column) not in told]
     serious, warnings = check.check(found, root=root, file=file, folder=folder)
     problems += serious
+    if found.file is None and not problems:
+        problems = [
+            Problem(file, 0, 0, "", "cannot be judged without what stands behind its `!env`", "set the variables, and check it whole")
+        ]
     if problems or found.file is None:
         raise ConfigError(_fold(problems, words), tuple(_fold(warnings, words)))
     path = Path(file) if folder is not None else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from edge_agent.config.types import Duration, Model, Rate, Share, Size
+from edge_agent.config.types import Duration, Model, Rate, Share, Size, Time
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
@@ -43,8 +43,8 @@ class Tag(Model):
     unit: str | None = Field(default=None, description="unit of the value as the agent uses it, like l/min")
     source_unit: str | None = Field(default=None, description="unit on the wire, where it differs from `unit`")
     range: tuple[float, float] | None = Field(default=None, description="what the sensor can measure; outside is a fault")
-    max_age: Duration | None = Field(default=None, description="older than this is stale; unset: fresh while the link is alive")
-    max_flat: Duration | None = Field(default=None, description="unchanged for longer than this is a stuck sensor")
+    max_age: Time | None = Field(default=None, description="older than this is stale; unset: fresh while the link is alive")
+    max_flat: Time | None = Field(default=None, description="unchanged for longer than this is a stuck sensor")
     accept_uncertain: bool = Field(default=False, description="take Uncertain for good")
     write: bool = Field(default=False, description="the agent may be allowed to write it (by a loop's execute section)")
     record: bool = Field(default=False, description="every sample goes into the ledger; acknowledged only after the commit")
@@ -71,7 +71,7 @@ class Cycle(Model):
 
     start: str = Field(description="expression that becomes true when a cycle starts, like 'phase == 2'")
     stop: str
-    longest: Duration = 600.0
+    longest: Time = 600.0
 
 
 class Trust(Model):
@@ -86,7 +86,7 @@ class Diagnose(Model):
 
     model: Annotated[str, Field(description="folder of the bundle, absolute or relative to this file or to the installed models")]
     roles: dict[TagName, TagName] = Field(default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags")
-    timeout: Duration = 1.0
+    timeout: Time = 1.0
     trust: Trust = Trust()
     smooth: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="windows in the running median; default: the card's"
@@ -96,7 +96,7 @@ class Diagnose(Model):
 class Verify(Model):
     """The tag itself must show the written value."""
 
-    within: Duration = 2.0
+    within: Time = 2.0
     tolerance: float | None = Field(default=None, description="default: half of `step`")
 
 
@@ -106,21 +106,21 @@ class Response(Model):
     tag: TagName
     direction: Literal["up", "down"]
     by: Annotated[float, Field(gt=0, description="at least this much, in the tag's unit")]
-    within: Duration
+    within: Time
 
 
 class Budget(Model):
     """How much may be changed in total."""
 
     change: Annotated[float, Field(gt=0, description="sum of absolute changes")]
-    per: Duration
+    per: Time
 
 
 class Lease(Model):
     """The PLC falls back by itself when this counter stops."""
 
     tag: TagName
-    every: Duration = 1.0
+    every: Time = 1.0
 
 
 class Write(Model):
@@ -198,7 +198,7 @@ class Token(Model):
     name: Name
     token: SecretStr
     clearance: Clearance = "site"
-    may: tuple[Literal["read", "label", "control"], ...] = ("read",)
+    may: tuple[Literal["read", "label"], ...] = ("read",)
 
 
 class Api(Model):

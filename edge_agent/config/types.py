@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic import BaseModel as _BaseModel
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from edge_agent.config.words import shown
 
@@ -59,6 +59,16 @@ def _words(units: Mapping[str, float], *, joint: str = " ") -> PlainSerializer:
 
 Duration = Annotated[float, BeforeValidator(_with_unit(_SECONDS, "5 s")), _words(_SECONDS), _schema(_SECONDS, "5 s")]
 """Seconds, written with a unit: 200 ms, 5 s, 8 h."""
+
+
+def _above_zero(value: float) -> float:
+    if value <= 0:
+        raise ValueError("0 s is no time at all; write a time above 0, like '1 s'")
+    return value
+
+
+Time = Annotated[Duration, AfterValidator(_above_zero)]
+"""A duration above 0."""
 
 Frequency = Annotated[float, BeforeValidator(_with_unit(_HERTZ, "25.6 kHz")), _words(_HERTZ), _schema(_HERTZ, "25.6 kHz")]
 """Hertz, written with a unit: 10 Hz, 25.6 kHz."""

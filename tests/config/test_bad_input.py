@@ -98,6 +98,39 @@ def test_each_kind_is_told_with_place_and_cure(kind: str, wrong: Callable[..., l
     assert all(p.line for p in problems)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("diagnose: {model: some-model}", "diagnose: {model: some-model, timeout: 0 s}", "loops.p1.diagnose.timeout"),
+        ("within: 2 s", "within: 0 s", "loops.p1.execute.speed.verify.within"),
+        ("within: 20 s", "within: 0 s", "loops.p1.execute.speed.response.within"),
+        ("step: 10", "budget: {change: 100, per: 0 s}", "loops.p1.execute.speed.budget.per"),
+        ("step: 10", "drift: {change: 100, per: 0 s}", "loops.p1.execute.speed.drift.per"),
+        ("step: 10", "lease: {tag: beat, every: 0 s}", "loops.p1.execute.speed.lease.every"),
+        ("step: 10", "min_interval: 0 s", "loops.p1.execute.speed.min_interval"),
+        ("max_age: 3 s}\n  running", "max_age: 0 s}\n  running", "tags.flow.max_age"),
+        ("max_age: 3 s}\n  running", "max_flat: 0 s}\n  running", "tags.flow.max_flat"),
+        ("window: 60}", "window: 60, cycle: {start: running, stop: running, longest: 0 s}}", "loops.p1.perceive.cycle.longest"),
+    ],
+)
+def test_no_time_at_all_is_refused_where_it_could_only_fail(wrong: Callable[..., list[Problem]], old: str, new: str, path: str) -> None:
+    (told,) = [problem for problem in wrong(old, new) if problem.path == path]
+    assert "above 0" in f"{told.what} {told.cure}"
+
+
+def test_the_heartbeat_counts_in_a_tag_of_its_own(wrong: Callable[..., list[Problem]]) -> None:
+    problem = wrong("step: 10", "lease: {tag: speed}")[0]
+    assert problem.path == "loops.p1.execute.speed.lease.tag"
+    assert "the heartbeat would overwrite" in problem.what
+
+
+@pytest.mark.parametrize("key", ["state", "stop_file"])
+def test_a_folder_that_depends_on_where_a_program_was_started_is_refused(wrong: Callable[..., list[Problem]], key: str) -> None:
+    problem = wrong("owner: acme", f"owner: acme, {key}: here/it")[0]
+    assert problem.path == f"agent.{key}"
+    assert "absolute" in f"{problem.what} {problem.cure}"
+
+
 def test_two_loops_that_write_one_tag_are_refused(wrong: Callable[..., list[Problem]], good: str) -> None:
     loop = good[good.index("  p1:\n") :].replace("  p1:", "  p2:", 1)
     problem = wrong(good + loop)[0]

@@ -159,3 +159,8 @@ def test_a_template_may_name_a_secret(good: str, folder: Path) -> None:
         (folder / "secrets" / name).write_text(name)
         (folder / "secrets" / name).chmod(0o600)
     assert _read(text, folder).connectors["b2"].password.get_secret_value() == "b2_pw"  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_judged_without_the_environment_is_said(good: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be judged without what stands behind"):
+        parse(good + "api: {port: !env PORT}\n", resolve_secrets=False)
