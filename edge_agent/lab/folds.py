@@ -19,6 +19,7 @@ from edge_agent.lab.data import DataRefused, Run
 from edge_agent.lab.heard import Heard, listen
 from edge_agent.lab.split import Fold, check
 
+_RACE = 500
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -31,6 +32,7 @@ def judge(
     runs = scenario.load(folder)
     folds = scenario.folds(runs)
     pooled: dict[str, list[Heard]] = {}
+    single: list[Heard] = []
     each, made, unproven = [], None, 0
     for i, fold in enumerate(folds):
         check(fold, runs)
@@ -39,6 +41,7 @@ def judge(
             made = trained(recipe, folder, fold, Path(scratch), python=python, timeout_s=timeout_s)
             unproven += refuse_leak(made, fold, runs)
             heard = _heard(made, scenario, fold, runs)
+            single += _single(made, scenario, fold, runs)
         for kind, said in heard.items():
             pooled.setdefault(kind, []).extend(said)
         each.append({"fold": fold.name, "test": list(fold.test), "figures": scenario.judge(heard[evaluate.kind(made.model)])})
@@ -48,7 +51,10 @@ def judge(
     note += (
         f"; {unproven} of its cards do not list their runs (provenance.runs): only the recipe's word stands for them" if unproven else ""
     )
-    return evaluate.card(scenario, made, pooled, basis="recipe", note=note) | {"folds": each, "recipe": str(recipe)}
+    card = evaluate.card(scenario, made, pooled, basis="recipe", note=note) | {"folds": each, "recipe": str(recipe)}
+    card |= {"single_window": scenario.judge(single)} if single else {}
+    card["cost"] = evaluate.cost(made, _RACE)
+    return evaluate.with_general(card, made, picture=runs[0].values.ndim > 2)
 
 
 def trained(recipe: Path, data: Path, fold: Fold, scratch: Path, *, python: str, timeout_s: float) -> Bundle:
@@ -89,3 +95,11 @@ def refuse_leak(made: Bundle, fold: Fold, runs: Sequence[Run]) -> bool:
 def _heard(made: Bundle, scenario: catalog.Scenario, fold: Fold, runs: Sequence[Run]) -> dict[str, tuple[Heard, ...]]:
     episodes = scenario.episodes([run for run in runs if run.name in fold.test])
     return {kind: listen(made, graph, episodes, scenario.card) for kind, graph in evaluate.graphs(made).items()}
+
+
+def _single(made: Bundle, scenario: catalog.Scenario, fold: Fold, runs: Sequence[Run]) -> tuple[Heard, ...]:
+    """Each window by itself, where the card smooths over several."""
+    if made.card.smoothing.median == 1:
+        return ()
+    episodes = scenario.episodes([run for run in runs if run.name in fold.test])
+    return listen(made, made.model, episodes, scenario.card, smooth=1)

@@ -67,8 +67,8 @@ class LabRuntime:
         """Nothing to do."""
 
 
-def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: Card) -> tuple[Heard, ...]:
-    """Run every episode from the agent's start on. DataRefused if the bundle does not take this data."""
+def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: Card, *, smooth: int | None = None) -> tuple[Heard, ...]:
+    """Run every episode from the agent's start on, with the card's smoothing or another. DataRefused if the data do not fit."""
     columns, scale = _columns(bundle, scenario)
     _refuse_other_windows(bundle, scenario)
     if any(e.values.ndim != 2 for e in episodes):
@@ -77,7 +77,7 @@ def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: 
     every_ns = round((scenario.every_s or 1.0) * _NS)
 
     async def all_of_them() -> tuple[Heard, ...]:
-        return tuple([await _one(bundle, runtime, e, columns, scale, every_ns) for e in episodes])
+        return tuple([await _one(bundle, diagnoser(bundle, runtime, scale, smooth), e, columns, every_ns) for e in episodes])
 
     return asyncio.run(all_of_them())
 
@@ -88,11 +88,11 @@ def refuse_misfit(bundle: Bundle, scenario: Card) -> None:
     _refuse_other_windows(bundle, scenario)
 
 
-def diagnoser(bundle: Bundle, runtime: LabRuntime, scale: Mapping[str, tuple[float, float]] | None = None) -> Diagnoser:
+def diagnoser(bundle: Bundle, runtime: LabRuntime, scale: Mapping[str, tuple[float, float]], smooth: int | None = None) -> Diagnoser:
     """The agent's own, with the roles for tags."""
-    config = config_model.Diagnose(model=bundle.card.name)
+    config = config_model.Diagnose(model=bundle.card.name, smooth=smooth)
     tags = [role.role for role in bundle.card.roles]
-    return Diagnoser("lab", bundle, bundle.head(), runtime, config, tags=tags, scale=scale or {})
+    return Diagnoser("lab", bundle, bundle.head(), runtime, config, tags=tags, scale=scale)
 
 
 def window_of(bundle: Bundle, values: NDArray[np.float32], seq: int, end_ns: int, every_ns: int) -> Window:
@@ -112,15 +112,7 @@ def window_of(bundle: Bundle, values: NDArray[np.float32], seq: int, end_ns: int
     )
 
 
-async def _one(
-    bundle: Bundle,
-    runtime: LabRuntime,
-    episode: Episode,
-    columns: Sequence[int],
-    scale: Mapping[str, tuple[float, float]],
-    every_ns: int,
-) -> Heard:
-    agent = diagnoser(bundle, runtime, scale)
+async def _one(bundle: Bundle, agent: Diagnoser, episode: Episode, columns: Sequence[int], every_ns: int) -> Heard:
     channels = np.ascontiguousarray(episode.values[:, list(columns)].T, dtype=np.float32)
     rows, said, where = bundle.card.window.rows, [], []
     for seq, end in enumerate(ends(episode, rows)):

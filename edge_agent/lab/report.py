@@ -17,7 +17,7 @@ def text(card: Mapping[str, Any]) -> str:
     said = card["scenario"]
     lines = [f"{card['model']} on {said['title']}", f"  {card['note']}", f"  split: {said['split']}", ""]
     kinds = list(card["graphs"])
-    rows = [["figure", *kinds, "95 % interval", *card["blind"], *([] if "in_sample" not in card else ["on runs it knows"])]]
+    rows = [["figure", *kinds, "95 % interval", *_beside(card), *card["blind"]]]
     rows += [_row(name, card, kinds) for name in card["graphs"][card["shipped"]]["figures"]]
     lines += [*columns(rows), ""]
     lines += [*columns([["target", "", "reached", ""], *map(_target, card["targets"])]), ""]
@@ -30,10 +30,7 @@ def html(card: Mapping[str, Any]) -> str:
     """A page of its own."""
     said, shipped = card["scenario"], card["graphs"][card["shipped"]]
     kinds = list(card["graphs"])
-    names = [
-        ["figure", *kinds, "95 % interval", *card["blind"]],
-        [_row(n, card, kinds)[: 2 + len(kinds) + len(card["blind"])] for n in shipped["figures"]],
-    ]
+    head = ["figure", *kinds, "95 % interval", *_beside(card), *card["blind"]]
     parts = [
         page.paragraph(card["note"], "warn" if card["basis"] == "in-sample" else "lead"),
         page.paragraph(f"{said['title']}. Split: {said['split']}. Data: {said['data']} ({said['licence']}).", "soft"),
@@ -42,7 +39,7 @@ def html(card: Mapping[str, Any]) -> str:
             ["metric", "", "target", "reached", ""], [_target(t) for t in card["targets"]], [_MOOD[t["met"]] for t in card["targets"]]
         ),
         page.heading("Figures, and what no data reaches"),
-        page.table(names[0], names[1]),
+        page.table(head, [_row(name, card, kinds) for name in shipped["figures"]]),
         page.heading("Published"),
         page.table(
             ["who", "figures", "source", "note"], [(p["who"], _pairs(p["figures"]), p["source"], p["note"]) for p in card["published"]]
@@ -82,10 +79,16 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _row(name: str, card: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
     span = card["graphs"][card["shipped"]]["interval"].get(name)
     values = [card["graphs"][kind]["figures"].get(name) for kind in kinds]
-    beside = [card["in_sample"].get(name)] if "in_sample" in card else []
+    beside = [card[key].get(name) for key in _beside(card).values()]
     blind = [figures.get(name) for figures in card["blind"].values()]
     interval = f"{span[0]:.4g} .. {span[1]:.4g}" if span else "-"
-    return [name, *map(page.number, values), interval, *map(page.number, blind), *map(page.number, beside)]
+    return [name, *map(page.number, values), interval, *map(page.number, beside), *map(page.number, blind)]
+
+
+def _beside(card: Mapping[str, Any]) -> dict[str, str]:
+    """Columns that stand beside the headline: their title, and where they are in the card."""
+    titles = {f"unsmoothed (not the median of {card['smoothing']})": "single_window", "on runs it knows": "in_sample"}
+    return {title: key for title, key in titles.items() if key in card}
 
 
 def _target(target: Mapping[str, Any]) -> list[str]:
@@ -100,7 +103,8 @@ def _cost(card: Mapping[str, Any]) -> list[str]:
     lines = []
     for kind, c in card.get("cost", {}).items():
         memory = "-" if c["memory_bytes"] is None else f"{c['memory_bytes'] / 1e6:.1f} MB"
-        lines.append(f"{kind}: p50 {c['p50_us']:.0f} us, p99 {c['p99_us']:.0f} us, {c['bytes'] / 1000:.0f} kB, {memory} of memory")
+        times = f"p50 {c['p50_us']:.0f} us, p99 {c['p99_us']:.0f} us (of processor time {c['cpu_p99_us']:.0f} us)"
+        lines.append(f"{kind}: {times}, {c['bytes'] / 1000:.0f} kB, {memory} of memory")
         lines += [f"{kind}: {c['joules'] * 1e3:.3f} mJ a window"] if c["joules"] is not None else []
     return [*lines, _ENERGY] if lines and all(c["joules"] is None for c in card["cost"].values()) else lines
 

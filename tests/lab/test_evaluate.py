@@ -44,14 +44,19 @@ def test_the_headline_is_of_unseen_runs_and_known_ones_stand_beside(half: Path, 
     assert {n.split("@")[1] for n in card["runs"]["unseen"]} == {"40", "50"}
     assert card["graphs"]["fp32"]["figures"]["macro_f1"] > 0.9
     assert card["in_sample"]["macro_f1"] > 0.9
-    assert [t["met"] for t in card["targets"]] == [True, True]
+    assert {t["metric"]: t["met"] for t in card["targets"][:2]} == {"macro_f1": True, "auroc": True}
+    reached = {t["metric"]: t["reached"] for t in card["targets"]}
+    assert reached.keys() >= {"refused_clean", "refused_other_scale", "refused_broken_sensor", "bundle_mb", "cpu_p99_us"}
     assert "held out: 6 of 12 runs" in report.text(card)
 
 
 def test_a_bundle_that_knows_every_run_proves_nothing(good: Path, data: Path) -> None:
     card = judge(good, data)
     assert card["basis"] == "in-sample"
-    assert {t["met"] for t in card["targets"]} == {None}
+    assert {t["metric"]: t["met"] for t in card["targets"]} == {
+        "macro_f1": None, "auroc": None, "int8_loss": None, "refused_clean": None,
+        "refused_other_scale": True, "refused_broken_sensor": True, "bundle_mb": True, "cpu_p99_us": True,
+    }  # fmt: skip
     text = report.text(card)
     assert "IN-SAMPLE" in text
     assert "not proven" in text
