@@ -68,6 +68,8 @@ class Inbox:
         self.dropped = 0
         self._taken = 0
         self._lost: dict[str, _Loss] = {}
+        self.taker: Callable[[Event], None] | None = None  # takes what comes from the loop's own thread at once
+        self._failure: Exception | None = None
 
     def of(self, connector: str) -> Source:
         """The sink for one connector: a gap names whose samples were lost."""
@@ -96,6 +98,9 @@ class Inbox:
             self._put(Alive(connector, mono_ns))
 
     def _put(self, event: Event) -> None:
+        if self.taker is not None and not self._events and threading.get_ident() == self._thread:
+            self._hand_over(event, self.taker)
+            return
         self._events.append(event)
         if not self._woken:
             self._woken = True
@@ -103,6 +108,18 @@ class Inbox:
                 self._wake()
             else:
                 self._loop.call_soon_threadsafe(self._wake)
+
+    def _hand_over(self, event: Event, taker: Callable[[Event], None]) -> None:
+        """What comes from the loop's own thread, and nothing before it waits: taken on the spot, without a change of tasks."""
+        if isinstance(event, Samples):
+            with self._counting:
+                self._waiting -= len(event.batch)
+                self._taken += len(event.batch)
+        try:
+            taker(event)
+        except Exception as e:  # noqa: BLE001 (a defect of the taker's, not of the connector's that called us: `wait` raises it)
+            self._failure = e
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -120,17 +137,23 @@ class Inbox:
         return [self._lost.pop(connector).gap(connector) for connector in over]
 
     async def wait(self, wait_s: float) -> None:
-        """Return when something came, or after `wait_s`. A bare future: this is waited for at each message."""
+        """Return when something came, or after `wait_s`. Raises what the taker raised. A bare future: it is waited for all the time."""
         if self._events:
             await asyncio.sleep(0)  # more than was drained at once: the others have their turn first
-            return
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(wait_s, self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
+        elif self._failure is None:
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_later(wait_s, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def drain(self, most: int = 256) -> list[Event]:
         """What came, oldest first; at most `most` events, so that nobody else starves."""

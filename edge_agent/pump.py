@@ -38,7 +38,14 @@ class Pump:
         self.not_recorded = 0  # samples whose record was refused; their sender was not told that we have them
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. What a connector brings on this very thread is taken at once; what threads bring waits in the inbox."""
+        self._inbox.taker = self._take
+        try:
+            await self._rounds()
+        finally:
+            self._inbox.taker = None
+
+    async def _rounds(self) -> None:
         ticked_ns = 0
         while True:
             await self._inbox.wait(TICK_S)

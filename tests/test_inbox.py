@@ -91,3 +91,37 @@ async def test_an_inbox_that_never_empties_still_declares_what_it_lost() -> None
         declared += sum(e.lost or 0 for e in inbox.drain(most=1) if isinstance(e, Gap))
     assert 0 < declared <= inbox.dropped
     assert inbox.dropped - declared <= 30
+
+
+async def test_what_comes_from_the_loop_s_own_thread_is_taken_at_once_and_in_order() -> None:
+    inbox = Inbox()
+    taken: list[object] = []
+    inbox.samples(batch(1))
+    inbox.taker = taken.append
+    inbox.samples(batch(2))  # something waits before it
+    assert (taken, [len(e.batch) for e in inbox.drain() if isinstance(e, Samples)]) == ([], [1, 2])
+    inbox.samples(batch(3))
+    assert (len(taken), inbox.waiting, inbox.drain()) == (1, 0, [])
+
+
+async def test_what_threads_bring_is_never_taken_on_their_thread() -> None:
+    inbox = Inbox()
+    taken: list[object] = []
+    inbox.taker = taken.append
+    thread = threading.Thread(target=inbox.samples, args=(batch(1),))
+    thread.start()
+    thread.join()
+    assert (taken, len(inbox.drain())) == ([], 1)
+
+
+async def test_a_defect_of_the_taker_is_raised_where_it_waits_not_in_the_connector() -> None:
+    inbox = Inbox()
+
+    def taker(event: object) -> None:
+        raise KeyError(event)
+
+    inbox.taker = taker
+    inbox.samples(batch(1))
+    with pytest.raises(KeyError):
+        await inbox.wait(1.0)
+    await inbox.wait(0.001)

@@ -17,7 +17,7 @@ _LOOK_S = 0.5  # how often a silent link is looked after: keep-alive, answers th
 class Turned(Protocol):
     """A connection."""
 
-    def turn(self, timeout_s: float) -> None: ...
+    def turn(self, timeout_s: float | None) -> None: ...
     def fileno(self) -> int: ...
 
     @property
@@ -58,9 +58,13 @@ class Drive:
 
     def _listen(self) -> None:
         self._reading = True
-        self._loop.add_reader(self._fd, self._step)
+        self._loop.add_reader(self._fd, self._read)
 
-    def _step(self) -> None:
+    def _read(self) -> None:
+        """Bytes have come: no need to ask the system again."""
+        self._step(None)
+
+    def _step(self, timeout_s: float | None = 0.0) -> None:
         """One turn. What it raises ends the link."""
         if self._ended.is_set():
             return
@@ -68,7 +72,7 @@ class Drive:
             if self._stopped():
                 self._end(None)
                 return
-            self._link.turn(0)
+            self._link.turn(timeout_s)
             self._after()
         except Exception as e:  # noqa: BLE001 (carried over to the session's thread, which raises it)
             self._end(e)

@@ -90,13 +90,13 @@ class Link:
             self._wire = Wire(raw)  # type: ignore[arg-type]
             attach(c, self._wire)
 
-    def turn(self, timeout_s: float) -> None:
-        """Wait for bytes or a wake-up, handle them. LinkLost at the end of the connection."""
+    def turn(self, timeout_s: float | None) -> None:
+        """Wait for bytes or a wake-up (None: whoever calls has seen them come), handle them. LinkLost at the end of the connection."""
         sock = self._client.socket()
         if sock is None:
             raise LinkLost(self._ended or "the connection was closed")
         try:
-            if self._wait(sock, timeout_s) and (messages := self._read()):
+            if (timeout_s is None or self._wait(sock, timeout_s)) and (messages := self._read()):
                 self._deliver(messages)
             self._answer()
             self._look_after()
