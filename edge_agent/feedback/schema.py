@@ -14,6 +14,7 @@ from edge_agent.errors import LedgerDamaged, LedgerError
 FILE = "ledger.sqlite3"
 APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_TABLES = frozenset({"record", "payload", "epoch", "hole", "blob", "blob_ref", "progress", "line"})  # of every version
 _UNREADABLE = "Could not decode to UTF-8"  # Python's own, without a code
 AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model"})
 
@@ -93,7 +94,7 @@ def is_damage(error: Exception) -> bool:
 def _read_only(path: Path, options: str) -> sqlite3.Connection:
     db = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
-        _check(path, db.execute("PRAGMA user_version").fetchone()[0])
+        _check(path, *_version_and_tables(db))
     except BaseException:
         db.close()
         raise
@@ -113,9 +114,23 @@ def _refuse_newer(path: Path) -> None:
     _read_only(path, "mode=ro").close()
 
 
-def _check(path: Path, version: int) -> None:
+def _version_and_tables(db: sqlite3.Connection) -> tuple[int, set[str]]:
+    try:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        return version, {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.OperationalError as e:
+        if getattr(e, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
+            raise
+        raise LedgerDamaged(f"its tables cannot be listed ({e})") from e
+
+
+def _check(path: Path, version: int, tables: set[str]) -> None:
+    """NewerLedger; LedgerDamaged unless the tables are those that the version number promises. SQLite has no code for that: it
+    says "no such table", as it does for a mistake in a query."""
     if version > VERSION:
         raise NewerLedger(f"{path}: written by a newer edge-agent (schema {version}, ours is {VERSION}); install that version again")
+    if (version <= 0 and tables) or (version > 0 and not tables >= _TABLES):
+        raise LedgerDamaged(f"{path}: says it is of version {version}, and has the tables {', '.join(sorted(tables)) or 'none'}")
 
 
 def _migrate(db: sqlite3.Connection) -> None:

@@ -28,7 +28,7 @@ def flips(folder: Path, count: int, *options: str, seed: int = 1) -> dict[str, A
 
 def all_noticed(memory: Path, count: int, figure: Figure) -> None:
     found = flips(memory, count)
-    assert found["bad"] == []
+    assert not found["bad"], "\n".join(found["bad"])
     assert found["detected"] > count / 5, "the bits matter"
     figure("bit flips", flips=count, detected=found["detected"], harmless=found["harmless"], unnoticed=0, crashes=0)
 
