@@ -65,6 +65,14 @@ def test_slower_here_or_worse_than_allowed_is_refused_with_the_numbers() -> None
     assert worse == "INT8 loses 0.0500 on the evaluation windows, 0.0100 are allowed; FP32 stays"
 
 
+def test_dynamic_is_chosen_only_where_it_is_clearly_faster_or_the_only_good_one() -> None:
+    static = candidate("static minmax", 10.0, 0.0)
+    assert q._choose([static, candidate("dynamic", 9.5, 0.0)], 0.01) is static
+    assert q._choose([static, candidate("dynamic", 5.0, 0.0)], 0.01).name == "dynamic"
+    assert q._choose([candidate("static minmax", 5.0, 0.2), candidate("dynamic", 9.0, 0.0)], 0.01).name == "dynamic"
+    assert q._choose([candidate("static minmax", 5.0, 0.2), candidate("dynamic", 9.0, 0.3)], 0.01).name == "static minmax"
+
+
 def test_what_is_taken_is_a_whole_bundle_again(good: Path, files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(q, "_refusals", lambda *a: ())
     reply = quantized.run(good, calibration=files.calibration, evaluation=files.evaluation, out=tmp_path / "out", say=hush)
