@@ -11,6 +11,7 @@ from typing import Any
 from edge_agent.diagnose import build
 from edge_agent.diagnose import bundle as bundles
 from edge_agent.diagnose.bundle import Bundle
+from edge_agent.errors import EdgeAgentError
 from edge_agent.lab import bare, ledger, windows
 from edge_agent.lab.data import DataRefused
 from edge_agent.lab.page import number
@@ -32,6 +33,7 @@ def run(
     roles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The report, JSON-able; `out` is written only if INT8 may replace FP32. DataRefused, ModelRefused."""
+    _need_onnx()
     found = bundles.read(source, dev=True) if source.is_dir() else bare.read(source, card)
     fp32 = _float_graph(found)
     given = _read(calibration, found, loop, roles)
@@ -53,6 +55,13 @@ def text(report: Mapping[str, Any]) -> str:
     tried = [_line(c, figures) for c in report["tried"]]
     said = [f"written to {report['out']}"] if report["ok"] else [f"REFUSED: {r}" for r in report["refusals"]]
     return "\n".join([f"{report['model']}: {report['windows']}", *columns(rows), "", "tried:", *columns([rows[0], *tried]), "", *said])
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401 - the quantizer imports it much later, and says less
+    except ImportError as e:
+        raise EdgeAgentError("quantizing needs onnx; install it with: pip install 'edge-agent[models]'") from e
 
 
 def _float_graph(found: Bundle) -> bytes:

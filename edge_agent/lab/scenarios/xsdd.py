@@ -100,8 +100,10 @@ def drawn(runs: Sequence[Run], seed: int) -> set[str]:
 
 
 def _read(file: Path) -> Run:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as e:
+        raise DataRefused("pictures need OpenCV; install it with: pip install 'edge-agent[vision]'") from e
     raw = file.read_bytes()
     picture = cv2.imdecode(np.frombuffer(raw, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
     if picture is None:
