@@ -45,7 +45,7 @@ from edge_agent.vitals import Vitals
 from edge_agent.windows import Windows
 
 _log = logging.getLogger(__name__)
-_END_S = 60.0  # the longest that the loops may take to shed
+_END_S = 40.0  # the longest that the loops may take to shed; below TimeoutStopSec in systemd/
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Agent:
     async def run(self, handlers: Mapping[str, control.Handler]) -> None:
         """Start in this order: ledger, control socket, pump, connectors, loops; stop in the reverse."""
         socket = app.socket(self.configuration)
-        self.state.mkdir(parents=True, exist_ok=True)
+        places.make(self.state)
         await asyncio.to_thread(self.ledger.start)
         try:
             await self._note_config()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from edge_agent.config.model import Agent
+from edge_agent.errors import EdgeAgentError
 
 SOCKET = "control.sock"
 _MARKS = ("manifest.json", "state.json", "card.yaml")  # of a bundle, of an installed model, of a bundle in the making
@@ -21,6 +22,15 @@ def default_state(file: Path) -> Path:
     systemd would give to edge-agent@NAME; commands find a running service by its file alone."""
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return Path(given) if given else Path("/var/lib/edge-agent") / file.stem
+
+
+def make(folder: Path) -> None:
+    """Make a state folder that is not there yet. EdgeAgentError if this user may not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        said = f"{folder}: the state folder cannot be made ({e.strerror}); start as a user that may, or set agent.state"
+        raise EdgeAgentError(said) from e
 
 
 def socket(agent: Agent) -> Path:

@@ -27,11 +27,28 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_readme_names_only_commands_that_exist() -> None:
-    from edge_agent.cli import COMMANDS
+def _named(page: Path) -> set[str]:
+    """Commands that a page or a message tells people to type: `edge-agent models verify` or a line that begins so."""
+    return set(re.findall(r"(?m)(?:^ {4}|`|# +)edge-agent (?!bundle manifest)([a-z]+(?: [a-z]+)?)\b", page.read_text()))
 
-    for command in re.findall(r"(?m)(?:^    |`)edge-agent ([a-z]+)", (ROOT / "README.md").read_text()):
-        assert command in COMMANDS, command
+
+def test_nobody_is_told_to_type_a_command_that_does_not_exist() -> None:
+    from click import Context, Group
+
+    from edge_agent.cli import COMMANDS, root
+
+    context = Context(root)
+    groups = {name: found for name in COMMANDS if isinstance(found := root.get_command(context, name), Group)}
+    pages = [
+        ROOT / "README.md",
+        *(p for place in ("docs", "configs", "edge_agent", "connectors", "systemd") for p in (ROOT / place).rglob("*.*")),
+    ]
+    named = {(page.name, words) for page in pages if page.suffix in {".md", ".py", ".yaml", ".service"} for words in _named(page)}
+    assert len(named) > 40
+    for page, words in sorted(named):
+        command, _, rest = words.partition(" ")
+        assert command in COMMANDS, f"{page}: edge-agent {words}"
+        assert command not in groups or not rest or rest in groups[command].list_commands(context), f"{page}: edge-agent {words}"
 
 
 def test_nothing_says_where_it_was_made() -> None:

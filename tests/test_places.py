@@ -6,6 +6,7 @@ import pytest
 
 from edge_agent import places
 from edge_agent.config.load import agent, load
+from edge_agent.errors import EdgeAgentError
 
 FILE = "version: 1\nagent: {{name: hall3-pump1, owner: acme{more}}}\nconnectors: {{}}\ntags: {{}}\n"
 
@@ -32,3 +33,9 @@ def test_who_starts_the_agent_does_not_change_its_hash(tmp_path: Path, monkeypat
     before = load(file).hash
     monkeypatch.setenv("STATE_DIRECTORY", "/srv/line")
     assert load(file).hash == before
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgeAgentError, match=r"file/state: the state folder cannot be made \(Not a directory\); start as a user"):
+        places.make(tmp_path / "file" / "state")

@@ -78,3 +78,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a file or folder that nobody looked at more closely
+        if "--debug" in sys.argv[1:]:
+            raise
+        click.echo(f"{error.filename}: {error.strerror}" if error.filename else str(error), err=True)
+        sys.exit(1)

@@ -40,7 +40,11 @@ def command(keep_running: bool, state: Path | None, port: int, seed: int) -> Non
         try:
             _play(stage, seed, asyncio.run, SystemClock())
             if keep_running:
-                click.echo(f"still running; the page is at {stage.url}/ (token in {stage.token_file}); Ctrl-C ends it")
+                click.echo(f"still running; the page is at {stage.url}/ (token in {stage.token_file})")
+                click.echo("in another terminal, for example:")
+                for verb, rest in (("status", ""), ("explain", " last"), ("stop", "")):
+                    click.echo(f"  edge-agent {verb} {stage.config}{rest}")
+                click.echo("Ctrl-C ends it")
                 _wait_for_ctrl_c()
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)

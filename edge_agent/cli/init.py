@@ -40,8 +40,8 @@ _MQTT = """\
 """
 
 _OPCUA_TAGS = """\
-  # `edge-agent browse {url}` prints these lines for a server's nodes
-  flow: {{from: plc, node: "nsu=urn:plant;s=P1.Flow", unit: l/min, range: [0, 60], max_age: 10 s}}
+  # a PLC sends what has changed, so no `max_age` here: a value is fresh as long as the connection lives
+  flow: {{from: plc, node: "nsu=urn:plant;s=P1.Flow", unit: l/min, range: [0, 60]}}
 """
 
 _MQTT_TAGS = """\
@@ -50,17 +50,19 @@ _MQTT_TAGS = """\
 
 _LOOP = """\
 
-loops:
-  # One loop for each machine. It observes until `mode`, `tier` and `execute` say more, and a person arms it.
-  p1:
-    perceive: {{tags: [{tags}], every: 1 s, window: 60}}
-    diagnose: {{model: pump-valve}}        # the folder of a model bundle; `edge-agent models list`
-    decide:
-      policy: rules
-      states:
-        normal: [{{when: "score > 0.8", for: 5 s, go: alarm}}]
-        alarm: [{{when: "score < 0.3", for: 30 s, go: normal}}]
-    feedback: {{keep: {{random: 1%}}}}
+# One loop for each machine, once there is a model for it (`edge-agent models list`). Until then the agent runs and shows the
+# values in `edge-agent status --tags`. A loop observes until `mode`, `tier` and `execute` say more, and a person arms it.
+#
+# loops:
+#   p1:
+#     perceive: {{tags: [{tags}], every: 1 s, window: 60}}     # the model's inputs, in the order of its card
+#     diagnose: {{model: NAME}}
+#     decide:
+#       policy: rules
+#       states:
+#         normal: [{{when: "score > 0.8", for: 5 s, go: alarm}}]
+#         alarm: [{{when: "score < 0.3", for: 30 s, go: normal}}]
+#     feedback: {{keep: {{random: 1%}}}}
 """
 
 

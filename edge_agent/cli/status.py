@@ -15,10 +15,14 @@ _MOST = 20  # tags in trouble, each in a line; --json has them all
 
 @click.command()
 @agent_argument
+@click.option("--tags", is_flag=True, help="Every tag's value, too.")
 @json_option
-def command(config: Path, as_json: bool) -> None:
+def command(config: Path, tags: bool, as_json: bool) -> None:
     """What the agent that runs CONFIG is doing: links, loops, ledger, and what is wrong. With --json every bound and counter."""
-    show(asked(config, {"do": "status"}), as_json, text)
+    reply = asked(config, {"do": "status"})
+    show(reply, as_json, text)
+    if tags and not as_json:
+        click.echo("\n".join(_value(tag, said) for tag, said in reply["tags"].items()))
 
 
 def text(reply: dict[str, Any]) -> str:
@@ -36,7 +40,7 @@ def _loop(name: str, loop: dict[str, Any]) -> Iterator[str]:
     yield f"loop {name}: {loop['mode']}{until}, {loop['why']}"
     yield f"  says    {_diagnosis(loop)} ({loop['model']})"
     if loop["state"]:
-        yield f"  state   {loop['state']}: {loop['because']}"
+        yield "  state   " + (loop["because"] if loop["because"].startswith(loop["state"]) else f"{loop['state']}: {loop['because']}")
     for tag, held in loop["execute"]["tags"].items():
         if held["value"] is not None:
             yield f"  wrote   {tag} = {_plain(held['value'])}" + (", an operator has it now" if held["taken_by_operator"] else "")
@@ -70,6 +74,11 @@ def _tags(reply: dict[str, Any]) -> list[str]:
         found |= troubles(connector)
     lines = [f"tag {tag}: {why}" for tag, why in found.items()]
     return lines[:_MOST] + ([f"and {len(lines) - _MOST} more tags; --json shows them all"] if len(lines) > _MOST else [])
+
+
+def _value(tag: str, said: dict[str, Any]) -> str:
+    value = "-" if said["value"] is None else _plain(said["value"])
+    return f"  {tag:24} {value:>14}  {said['why']}" + ("" if said["age_s"] is None else f", {said['age_s']:.1f} s old")
 
 
 def _stale(said: dict[str, Any]) -> str:

@@ -154,6 +154,9 @@ def test_init_writes_what_check_accepts(options: list[str], tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     assert "nothing may be written" in result.output
     assert json.loads((tmp_path / "edge-agent.schema.json").read_text())["properties"]["agent"]
+    head, _, loops = text.partition("# loops:")
+    file.write_text(head + "loops:" + loops.replace("\n# ", "\n"))
+    assert "1 loop; nothing may be written" in run("check", file).output
 
 
 def test_init_never_overwrites(tmp_path: Path) -> None:
