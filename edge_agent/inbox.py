@@ -98,7 +98,7 @@ class Inbox:
             self._put(Alive(connector, mono_ns))
 
     def _put(self, event: Event) -> None:
-        if self.taker is not None and not self._events and threading.get_ident() == self._thread:
+        if self.taker is not None and not self._events and not self._lost and threading.get_ident() == self._thread:
             self._hand_over(event, self.taker)
             return
         self._events.append(event)
@@ -110,7 +110,7 @@ class Inbox:
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _hand_over(self, event: Event, taker: Callable[[Event], None]) -> None:
-        """What comes from the loop's own thread, and nothing before it waits: taken on the spot, without a change of tasks."""
+        """What comes from the loop's own thread, and nothing before it waits (no gap either): taken on the spot, by no other task."""
         if isinstance(event, Samples):
             with self._counting:
                 self._waiting -= len(event.batch)
