@@ -54,8 +54,8 @@ VERSION = len(_STEPS)
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open (or make, or migrate) the file for the one writer. NewerLedger, sqlite3.Error."""
     if path.exists() and path.stat().st_size:
-        _refuse_bad_header(path)
-        _refuse_newer(path)
+        _refuse_by_header(path)
+        _read_only(path, "mode=ro").close()
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -75,6 +75,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise LedgerError(f"{path}: there is no ledger yet; start `edge-agent run` with this configuration first")
     try:
+        _refuse_by_header(path)
         return _read_only(path, "mode=ro")
     except sqlite3.DatabaseError as e:
         if is_damage(e):
@@ -101,17 +102,22 @@ def _read_only(path: Path, options: str) -> sqlite3.Connection:
     return db
 
 
-def _refuse_bad_header(path: Path) -> None:
-    """LedgerDamaged where SQLite would only say "readonly": the file claims a format that was never made (sqlite.org/fileformat2.html,
-    bytes 18 and 19)."""
+def _refuse_by_header(path: Path) -> None:
+    """What the first bytes tell before SQLite touches anything (sqlite.org/fileformat2.html): NewerLedger; LedgerDamaged where
+    the file claims a format that was never made, and SQLite would only say "readonly"."""
     with path.open("rb") as file:
-        versions = file.read(20)[18:]
-    if any(version not in (1, 2) for version in versions):
-        raise LedgerDamaged(f"{path}: its header claims the formats {list(versions)}; SQLite knows 1 and 2")
+        head = file.read(64)
+    if not head.startswith(b"SQLite format 3\0"):
+        return  # SQLite will say so
+    if any(version not in (1, 2) for version in head[18:20]):
+        raise LedgerDamaged(f"{path}: its header claims the formats {list(head[18:20])}; SQLite knows 1 and 2")
+    if not path.with_name(path.name + "-wal").exists():
+        _refuse_newer(path, int.from_bytes(head[60:64], "big", signed=True))
 
 
-def _refuse_newer(path: Path) -> None:
-    _read_only(path, "mode=ro").close()
+def _refuse_newer(path: Path, version: int) -> None:
+    if version > VERSION:
+        raise NewerLedger(f"{path}: written by a newer edge-agent (schema {version}, ours is {VERSION}); install that version again")
 
 
 def _version_and_tables(db: sqlite3.Connection) -> tuple[int, set[str]]:
@@ -127,8 +133,7 @@ def _version_and_tables(db: sqlite3.Connection) -> tuple[int, set[str]]:
 def _check(path: Path, version: int, tables: set[str]) -> None:
     """NewerLedger; LedgerDamaged unless the tables are those that the version number promises. SQLite has no code for that: it
     says "no such table", as it does for a mistake in a query."""
-    if version > VERSION:
-        raise NewerLedger(f"{path}: written by a newer edge-agent (schema {version}, ours is {VERSION}); install that version again")
+    _refuse_newer(path, version)
     if (version <= 0 and tables) or (version > 0 and not tables >= _TABLES):
         raise LedgerDamaged(f"{path}: says it is of version {version}, and has the tables {', '.join(sorted(tables)) or 'none'}")
 
