@@ -1,4 +1,4 @@
-"""What the fault tests share: `torture` runs only when asked for, root where something is mounted, and a table of figures at the end."""
+"""What the fault tests share: root where something is mounted, and a table of figures at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from edge_agent.lifecycle.sign import keygen
+from tests.agent.conftest import Rig
 from tests.integration.conftest import NodePlant, free_port
 from tests.integration.mqtt.conftest import Authority, Mosquitto
 
@@ -18,16 +20,6 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "exe
 
 Figure = Callable[..., None]
 _FIGURES = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long runs need `-m torture` (make torture); a plain run takes the quick slice of each."""
-    if "torture" in (config.option.markexpr or ""):
-        return
-    long = [item for item in items if item.get_closest_marker("torture")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("torture")]
 
 
 @pytest.fixture
@@ -74,6 +66,17 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     made.start()
     yield made
     made.stop(kill=True)
+
+
+@pytest.fixture
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """A small agent in this process, on the `sim` connector; its folder's path is short, because a socket's has to be."""
+    folder = tmp_path_factory.mktemp("a")
+    key, _, _ = keygen(folder / "keys", "tester")
+    made = Rig(folder, key)
+    (folder / "models").mkdir()
+    made.bundle("tiny")
+    return made
 
 
 @pytest.fixture
