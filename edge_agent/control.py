@@ -36,6 +36,8 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> dict
             sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as file:
                 reply = json.loads(file.readline(_REPLY))
+    except PermissionError as e:
+        raise AgentUnreachable(f"{path}: you may not ask this agent; become root or a member of its group (edge-agent)") from e
     except (OSError, ValueError) as e:
         raise AgentUnreachable(f"{path}: no agent answers ({e}); is `edge-agent run` running with this configuration?") from e
     if not reply.get("ok"):

@@ -31,7 +31,7 @@ from edge_agent.contracts import Situation
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Decision, LinkState, Sample
 
-VERSION = 1
+VERSION = 2  # 2: turns say whether the blame was found
 _LENGTH = struct.Struct("<I")
 _FRAME_MAX = 64 << 20
 _FLUSH_S = 1.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import EdgeAgentError
 from edge_agent.messages import Sample
-from edge_agent.recording import Recorder, read, samples_frame, samples_of
+from edge_agent.recording import VERSION, Recorder, read, samples_frame, samples_of
 
 
 def record(path: Path, n: int = 100) -> None:
@@ -26,7 +26,7 @@ def record(path: Path, n: int = 100) -> None:
 def test_frames_come_back_in_order(tmp_path: Path) -> None:
     record(tmp_path / "r")
     frames = list(read(tmp_path / "r"))
-    assert frames[0] == ["head", {"version": 1, "agent": "a"}]
+    assert frames[0] == ["head", {"version": VERSION, "agent": "a"}]
     assert frames[1:] == [["tick", i] for i in range(100)]
 
 

@@ -48,7 +48,7 @@ class Stage:
         """`source` is where configs/ and models/ lie; `port` the API's, 0 for any free one."""
         self.folder, self.port = folder, port or free_port()
         self.config = folder / "configs" / "demo.yaml"
-        self.token_file = folder / "secrets" / "demo_pool_token"
+        self.token_file = folder / "configs" / "secrets" / "demo_pool_token"
         self._source = source
         self._processes: list[tuple[str, subprocess.Popen[str]]] = []
         self._logs: list[IO[str]] = []
@@ -74,6 +74,7 @@ class Stage:
         private, _, _ = keygen(self.folder / "keys", "demo")
         sign(model, private)
         self.token_file.parent.mkdir(mode=0o700)
+        (self.folder / "secrets").symlink_to(self.token_file.parent)  # where the plant leaves its password
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(secrets.token_urlsafe(24) + "\n")
 
@@ -86,15 +87,21 @@ class Stage:
         if not line:
             raise EdgeAgentError(f"the plant did not start; see {self.folder / 'plant.log'}")
         ready = json.loads(line)
-        self._environment |= {
-            "DEMO_STATE": str(self.folder / "state"),
-            "DEMO_OPCUA_URL": ready["opcua"],
-            "DEMO_MQTT_URL": ready["mqtt"],
-            "DEMO_PLANT_CERTIFICATE": ready["certificate"],
-            "DEMO_MODEL_KEYS": str(self.folder / "keys"),
-            "CREDENTIALS_DIRECTORY": str(Path(ready["password_file"]).parent),
-        }
+        self._fill_in(
+            DEMO_STATE=str(self.folder / "state"),
+            DEMO_OPCUA_URL=ready["opcua"],
+            DEMO_MQTT_URL=ready["mqtt"],
+            DEMO_PLANT_CERTIFICATE=ready["certificate"],
+            DEMO_MODEL_KEYS=str(self.folder / "keys"),
+        )
         return Plant(process)
+
+    def _fill_in(self, **values: str) -> None:
+        """Write the values into the copied configuration, so that every command works on it from any terminal."""
+        text = self.config.read_text()
+        for name, value in values.items():
+            text = text.replace(f"!env {name}", json.dumps(value))
+        self.config.write_text(text)
 
     def start_agent(self, *arguments: str) -> subprocess.Popen[str]:
         """The control process."""

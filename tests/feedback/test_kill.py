@@ -44,6 +44,7 @@ def test_two_dozen_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> N
     assert check(tmp_path / "ledger", 24) >= 24
 
 
-@pytest.mark.slow
+@pytest.mark.torture
+@pytest.mark.timeout(600)
 def test_three_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     assert check(tmp_path / "ledger", 300) >= 300
