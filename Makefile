@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help demo test test-quick torture check format gate-coverage counterparts generate models lock clean
+.PHONY: help bench demo test test-quick torture check format gate-coverage counterparts generate models lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ test-quick: $(VENV)/dev.ok ## unit tests only
 
 torture: $(VENV)/dev.ok counterparts ## kill it, cut its power, fill its disk, again and again: docs/torture.md; as root, most of an hour
 	$(BIN)/python -m pytest -m torture $(ARGS)
+
+bench: $(VENV)/dev.ok counterparts ## worker, scale and footprint side by side with their floors; ARGS=--quick
+	$(BIN)/python -m bench $(ARGS)
 
 gate-coverage: $(VENV)/dev.ok ## every branch of the gate is tested
 	$(BIN)/coverage erase
