@@ -97,7 +97,8 @@ async def serve(options: argparse.Namespace, *, clock: Clock, say: Callable[[dic
     await server.start()
     await broker.start()
     pace = Pace(simulation, server, broker, clock)
-    await pace.turn()
+    for _ in range(_PUBLISH_EVERY):  # whoever connects first finds values, not zeros
+        await pace.turn()
     say({"ready": True, "opcua": server.url, "mqtt": broker.url, "certificate": str(shown), "user": USER, "password_file": str(secret)})
     try:
         await _until(stop, pace.run(options.speed), _listen(simulation, say))
