@@ -176,6 +176,23 @@ def test_a_device_whose_clock_is_wrong_still_aligns(clock_s: float) -> None:
     assert abs(p.intake.offsets["c"].estimate_ns / S + clock_s) < 0.1
 
 
+def test_values_kept_back_in_an_outage_are_not_taken_for_a_clock_that_is_behind() -> None:
+    p = perceiver(grid("a", rows=2), "a")
+    feed(p, *(sample("a", t / 10, float(t)) for t in range(100)))
+    p.take([sample("a", t / 10, float(t), late_s=60 - t / 10) for t in range(100, 600)])
+    windows = feed(p, *(sample("a", t / 10, float(t)) for t in range(600, 800)))
+    assert (p.intake.offsets["c"].shift_ns, p.intake.clock_shifts) == (0, 0)
+    assert windows[-1].fit
+
+
+def test_a_clock_that_is_set_right_again_is_noticed_at_once() -> None:
+    p = perceiver(grid("a", rows=2), "a")
+    feed(p, *(sample("a", t / 10, float(t), clock_s=-3600.0) for t in range(300)))
+    assert p.intake.offsets["c"].shift_ns > 3599 * S
+    feed(p, *(sample("a", t / 10, float(t)) for t in range(300, 430)))
+    assert p.intake.offsets["c"].shift_ns == 0
+
+
 def test_linear_fill_draws_a_line_between_two_values() -> None:
     p = perceiver(grid("a", rows=3, linear=True), "a")
     windows = feed(p, sample("a", 0.0, 0.0), sample("a", 2.5, 25.0), sample("a", 4.0, 40.0))
