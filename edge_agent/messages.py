@@ -175,19 +175,6 @@ class Mode(StrEnum):
     LOCKOUT = "lockout"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A write that the gate has permitted: single use, short-lived."""
-
-    loop: str
-    tag: str
-    value: Scalar | tuple[Scalar, ...]
-    expects: Scalar | None  # what the tag must read just before
-    nonce: str
-    expires_mono_ns: int
-    intent: int  # seq of the intent record in the ledger
-
-
 OutcomeStatus = Literal["confirmed", "refused", "reverted", "no_response", "unknown"]
 
 
