@@ -42,6 +42,7 @@ def _tree(path: str, command: click.Command, parent: click.Context) -> Iterator[
 
 
 def _block(path: str, command: click.Command) -> str:
-    with click.Context(command, info_name=path, terminal_width=100, max_content_width=100) as ctx:
+    # The names of --help as the whole program has them: click keeps what a command showed first.
+    with click.Context(command, info_name=path, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]) as ctx:
         help_text = inspect.cleandoc(command.get_help(ctx))
     return f"### `{path}`\n\n```text\n{help_text}\n```\n"
