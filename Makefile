@@ -21,7 +21,7 @@ $(VENV)/demo.ok: $(BIN)/python pyproject.toml requirements.lock
 	@touch $@
 
 $(VENV)/dev.ok: $(BIN)/python pyproject.toml requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[demo,pool,models,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[demo,pool,models,vision,dev]'
 	@touch $@ $(VENV)/demo.ok
 
 demo: $(VENV)/demo.ok ## run the whole loop on a make-believe plant; ARGS=--keep-running stays up
