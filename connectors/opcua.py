@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -156,11 +158,14 @@ class Connector:
         self._config = config
         self._setup = setup
         self._wanted = [_wanted(name, tag, config) for name, tag in tags.items()]
+        self._begun = False
         self._link: Link | None = None
         self._writer: Writer | None = None
 
     async def run(self, sink: Sink) -> None:
         """Connect, stay connected, deliver; until cancelled."""
+        self._begun = True
+        await asyncio.to_thread(import_module, "asyncua")  # up to two seconds of processor time; the control loop goes on meanwhile
         from edge_agent.opcua.link import Link
         from edge_agent.opcua.writes import Writer
 
@@ -171,7 +176,8 @@ class Connector:
     def status(self) -> Mapping[str, Any]:
         """Link, subscription as revised by the server, counters, and every tag in trouble with its reason."""
         if self._link is None:
-            return {"link": "down", "reason": "not started", "url": self._config.url, "tags": {}}
+            state, reason = ("connecting", "starting") if self._begun else ("down", "not started")
+            return {"link": state, "reason": reason, "url": self._config.url, "tags": {}}
         return self._link.status()
 
     async def describe(self, tag: str) -> TagContract:

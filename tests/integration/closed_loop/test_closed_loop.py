@@ -62,7 +62,7 @@ def story(stage: Stage, run: Table) -> Story:
     recording = stage.folder / "recording"
     agent.start("--record", str(recording)).until("links", _links_up, 30)
     start_ms = stage.play(played)
-    agent.until("diagnosis", _diagnoses, 40)
+    agent.until("diagnosis and steady rounds", lambda p: _diagnoses(p) and p["machine"]["jitter_s"] < 1.0, 40)
     agent.cli("arm", agent.config, LOOP, "--reason", "valve checked", "--for", "1h", "--by", "mary")
     assert plant.wait(lambda log: _last_trim(log) == -200, 40), agent.log
     assert plant.wait(lambda log: _last_trim(log) == 0, 40), agent.log
@@ -274,7 +274,7 @@ def _relieving(stage: Stage, run: Table) -> Any:
     plant, agent = stage.set_up(played), stage.agent
     agent.start().until("links", _links_up, 30)
     stage.play(played)
-    agent.until("diagnosis", _diagnoses, 20)
+    agent.until("diagnosis and steady rounds", lambda p: _diagnoses(p) and p["machine"]["jitter_s"] < 1.0, 40)
     agent.cli("arm", agent.config, LOOP, "--reason", "again", "--for", "1h")
     assert plant.wait(lambda log: sum(line.get("write") == TRIM for line in log) == 3, 20), agent.log
     return plant
