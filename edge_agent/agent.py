@@ -198,7 +198,7 @@ class Agent:
 
     async def _build(self, name: str) -> Live:
         configuration, config = self.configuration, self.configuration.file.loops[name]
-        diagnoser, bundle = await app.diagnoser(configuration, name, self.runtime)
+        diagnoser, bundle = await app.diagnoser(configuration, name, self.runtime, self.clock.mono_ns)
         memory = self.memories.load(name)
         self._restore(name, diagnoser, bundle.model_hash, memory)
         before = await self._past(name) if config.tier else Past()

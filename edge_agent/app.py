@@ -227,15 +227,24 @@ def shares(configuration: Configuration) -> dict[str, Clearance]:
     return {name: loop.feedback.share for name, loop in configuration.file.loops.items()}
 
 
-async def diagnoser(configuration: Configuration, name: str, runtime: LoadingRuntime) -> tuple[Diagnoser, Bundle]:
-    """A loop's model, loaded, and allowed in this loop. ModelRefused."""
+async def diagnoser(
+    configuration: Configuration, name: str, runtime: LoadingRuntime, now_ns: Callable[[], int] | None = None
+) -> tuple[Diagnoser, Bundle]:
+    """A loop's model, loaded, and allowed in this loop; `now_ns` is the monotonic clock of the live agent. ModelRefused."""
     path, loop = bundle_path(configuration, name), configuration.file.loops[name]
     await runtime.load(path)
     bundle = runtime.opened(path)
     bundles.refuse_tier(bundle, name, loop.tier)
     _refuse_other_windows(configuration, name, bundle)
     made = Diagnoser(
-        name, bundle, bundle.head(), runtime, loop.diagnose, tags=loop.perceive.tags, scale=_scales(configuration, loop, bundle, name)
+        name,
+        bundle,
+        bundle.head(),
+        runtime,
+        loop.diagnose,
+        tags=loop.perceive.tags,
+        scale=_scales(configuration, loop, bundle, name),
+        now_ns=now_ns,
     )
     return made, bundle
 

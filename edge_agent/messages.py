@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-# What a tag may carry: a number, a truth value, a text, or a block of samples (float32, shape [n]) of a waveform.
+# What a tag may carry: a number, a truth value, a text, a block of samples (float32, shape [n]) of a waveform, or a picture
+# (uint8, shape [H, W], or [H, W, 3] in the order red, green, blue).
 Scalar = float | int | bool | str
 if TYPE_CHECKING:  # numpy costs 0.1 s, and `edge-agent check` has no use for it
     import numpy as np
     from numpy.typing import NDArray
 
-    Value = Scalar | NDArray[np.float32] | None
+    Value = Scalar | NDArray[np.float32] | NDArray[np.uint8] | None
 else:
     Value = Any
 
@@ -99,8 +100,20 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part on its way from the trigger to the gate."""
+
+    number: int
+    triggered_ns: int  # on our time axis
+    views: tuple[str, ...]  # the cameras that look at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A cut of aligned history: float32 [tags, rows], quality flags uint16 of the same shape, times in ns."""
+    """A cut of aligned history: float32 [tags, rows], quality flags uint16 of the same shape, times in ns.
+
+    Of a camera: one tag and its picture, uint8 [H, W] or [H, W, 3]; quality [1, 1]; empty where no picture came.
+    """
 
     loop: str
     seq: int
@@ -109,14 +122,27 @@ class Window:
     end_ns: int  # source time of the last row
     cut_ns: int  # wall clock when it was cut
     mono_ns: int  # monotonic clock when it was cut
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     quality: NDArray[np.uint16]
     live: Mapping[str, Reading]  # every tag the loop's expressions may name, as it stood when the window was cut
     fit: bool  # every required channel good enough for the model
     reasons: tuple[str, ...] = ()  # why it is not fit: "flow: stale 4.2 s"
+    part: Part | None = None
+    due_ns: int | None = None  # monotonic: after this nothing that follows from the window may leave any more
 
 
 DiagnosisStatus = Literal["ok", "unknown", "novel", "late", "failed"]
+
+
+class Region(NamedTuple):
+    """A place in a picture. Edges are shares of its width and height, 0..1, from the upper left corner."""
+
+    label: str
+    score: float
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +161,8 @@ class Diagnosis:
     label: str | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
     contributions: tuple[tuple[str, float], ...] = ()  # tag, share of the blame; largest first, sums to 1
+    regions: tuple[Region, ...] = ()  # of a picture: what was found where, the surest first
+    heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)  # of a picture: [h, w], higher is more to blame
     model: str = ""  # name@version
     model_hash: str = ""
 

@@ -4,7 +4,8 @@ A zstd stream of frames, each a 4-byte little-endian length and a msgpack array 
 cut off in mid-frame (mains off) is good up to there.
 
     ["head", {...}]                                     version, agent, config hash, origin of the time axis
-    ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian
+    ["samples", [[tag, value, quality, source, received, mono], ...]]   a waveform block is bytes, float32 little-endian;
+                                                        a picture is [shape, bytes]
     ["tick", mono]   ["link", connector, state, mono]   ["alive", connector, mono]
     ["turn", loop, window, applied, armed, [status, why] if the diagnosis depended on time, decision as canonical JSON, blamed]
                                                         blamed: whether there was time to find out which tags made it say so
@@ -26,6 +27,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_agent.contracts import Situation
 from edge_agent.errors import EdgeAgentError
@@ -51,12 +53,22 @@ def canonical(decision: Decision) -> bytes:
 
 def samples_frame(batch: Sequence[Sample]) -> Frame:
     """A batch as it is written."""
-    return ["samples", [[s[0], s[1].astype("<f4").tobytes() if isinstance(s[1], np.ndarray) else s[1], *s[2:]] for s in batch]]
+    return ["samples", [[s[0], _written(s[1]) if isinstance(s[1], np.ndarray) else s[1], *s[2:]] for s in batch]]
+
+
+def _written(value: NDArray[Any]) -> Any:
+    return [list(value.shape), value.tobytes()] if value.dtype == np.uint8 else value.astype("<f4").tobytes()
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return np.frombuffer(value, "<f4")
+    return np.frombuffer(value[1], np.uint8).reshape(value[0]) if isinstance(value, list) else value
 
 
 def samples_of(frame: Frame) -> list[Sample]:
     """The batch of a "samples" frame."""
-    return [Sample(r[0], np.frombuffer(r[1], "<f4") if isinstance(r[1], bytes) else r[1], *r[2:]) for r in frame[1]]
+    return [Sample(r[0], _value(r[1]), *r[2:]) for r in frame[1]]
 
 
 def link_frame(state: LinkState) -> Frame:

@@ -27,6 +27,25 @@ class Role(Model):
     range: tuple[float, float] | None = None
 
 
+class Picture(Model):
+    """The input is a picture: float32 [N, C, H, W], values 0..255 as the camera gave them; all scaling lives in the graph."""
+
+    height: Annotated[int, Field(ge=8, le=4096)]
+    width: Annotated[int, Field(ge=8, le=4096)]
+    colour: Literal["grey", "rgb"] = "grey"
+    fit: Literal["stretch", "crop", "letterbox"] = Field(default="stretch", description="how a picture of another size becomes H x W")
+    map: tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]] | None = Field(
+        default=None, description="height and width of the heat map, where the graph gives one"
+    )
+    boxes: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="most boxes, where the graph gives some")
+    keep: Literal["png", "jpeg"] = Field(default="png", description="how pictures lie in the ledger: lossless, or as JPEG of quality 95")
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return 1 if self.colour == "grey" else 3
+
+
 class Span(Model):
     """The window: `rows` rows, `every` apart (unset: one row per event)."""
 
@@ -44,6 +63,10 @@ class Outputs(Model):
     value: Text | None = Field(default=None, description="[N]")
     low: Text | None = Field(default=None, description="[N], lower end of the value's interval")
     high: Text | None = Field(default=None, description="[N], upper end of the value's interval")
+    map: Text | None = Field(default=None, description="[N, h, w], higher is more to blame; of pictures")
+    boxes: Text | None = Field(default=None, description="[N, M, 4]: x0, y0, x1, y1 in pixels of the input; of pictures")
+    box_scores: Text | None = Field(default=None, description="[N, M], 0..1")
+    box_classes: Text | None = Field(default=None, description="[N, M], index of the label")
 
 
 class Graph(Model):
@@ -183,6 +206,7 @@ class Card(Model):
     head: dict[str, Any] = Field(description="`type:` and that head's own keys")
     window: Span
     roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=1024)]
+    picture: Picture | None = Field(default=None, description="the one role is a camera")
     graph: Graph
     baseline: Baseline | None = None
     calibration: Calibration | None = None
@@ -196,10 +220,11 @@ class Card(Model):
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
-        channels = len(self.roles)
         names = [role.role for role in self.roles]
-        if len(set(names)) != channels:
+        if len(set(names)) != len(names):
             raise ValueError("roles: a name stands twice; each channel needs its own")
+        self._fits_picture()
+        channels = self.channels
         if (self.baseline is None) != (self.graph.baseline is None):
             raise ValueError("baseline: stands either in both `baseline` and `graph.baseline`, or in none")
         if self.baseline and len(self.baseline.floor) != channels:
@@ -217,6 +242,24 @@ class Card(Model):
             raise ValueError("graph.outputs: names no output")
         return self
 
+    def _fits_picture(self) -> None:
+        outputs, picture = self.graph.outputs, self.picture
+        if picture is None:
+            if outputs.map or outputs.boxes or outputs.box_scores or outputs.box_classes:
+                raise ValueError("graph.outputs: maps and boxes are of pictures; add `picture:`")
+            return
+        if len(self.roles) != 1 or self.window.rows != 1 or self.window.every is not None or self.baseline is not None:
+            raise ValueError("picture: takes one role, `window: {rows: 1}` and no baseline")
+        if (outputs.map is None) != (picture.map is None):
+            raise ValueError("picture.map: say its size where graph.outputs.map names one, and only there")
+        if ((outputs.boxes or outputs.box_scores or outputs.box_classes) is None) != (picture.boxes is None):
+            raise ValueError("picture.boxes: say how many where graph.outputs names boxes, and only there")
+
+    @property
+    def channels(self) -> int:
+        """Of the window: one for each role, or the colours of a picture."""
+        return self.picture.channels if self.picture else len(self.roles)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The head's labels, in the order of the graph's output; empty where it has none."""
@@ -224,6 +267,8 @@ class Card(Model):
 
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """The graph's inputs and their shapes behind the batch axis; all float32."""
+        if self.picture:
+            return {self.graph.window: (self.picture.channels, self.picture.height, self.picture.width)}
         channels = len(self.roles)
         shapes: dict[str, tuple[int, ...]] = {self.graph.window: (channels, self.window.rows)}
         if self.graph.baseline:
@@ -232,9 +277,18 @@ class Card(Model):
 
     def outputs(self) -> dict[str, tuple[int, ...]]:
         """The graph's outputs and their shapes behind the batch axis; all float32."""
-        wide: dict[str, int] = {"contributions": len(self.roles), "logits": len(self.labels), "probabilities": len(self.labels)}
+        labels, most = len(self.labels), self.picture.boxes or 0 if self.picture else 0
+        shapes: dict[str, tuple[int, ...]] = {
+            "contributions": (len(self.roles),),
+            "logits": (labels,),
+            "probabilities": (labels,),
+            "map": (self.picture.map or () if self.picture else ()),
+            "boxes": (most, 4),
+            "box_scores": (most,),
+            "box_classes": (most,),
+        }
         named: dict[str, str | None] = self.graph.outputs.model_dump()
-        return {name: (wide[kind],) if kind in wide else () for kind, name in named.items() if name}
+        return {name: shapes.get(kind, ()) for kind, name in named.items() if name}
 
 
 def parse(raw: bytes, where: str = "card.yaml") -> Card:

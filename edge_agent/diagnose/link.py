@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from edge_agent.config import model as config_model
 from edge_agent.contracts import Head, Runtime
-from edge_agent.diagnose import blame, trust
+from edge_agent.diagnose import blame, picture, trust
 from edge_agent.diagnose.baseline import Learner
 from edge_agent.diagnose.bundle import Bundle
+from edge_agent.diagnose.card import Picture
 from edge_agent.errors import ModelRefused
 from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
 
@@ -25,9 +27,20 @@ class Diagnoser:
     """One loop's model: window in, diagnosis out. Keeps the smoothing and the baseline; both can be forgotten."""
 
     def __init__(
-        self, loop: str, bundle: Bundle, head: Head, runtime: Runtime, config: config_model.Diagnose, *, tags: Sequence[str], scale: Scale
+        self,
+        loop: str,
+        bundle: Bundle,
+        head: Head,
+        runtime: Runtime,
+        config: config_model.Diagnose,
+        *,
+        tags: Sequence[str],
+        scale: Scale,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
+        """`now_ns` is the monotonic clock that a window's `due_ns` is held against; unset in a replay, which knows no hurry."""
         card = bundle.card
+        self._picture, self._now_ns = card.picture, now_ns
         self._loop, self._bundle, self._head, self._runtime, self._config = loop, bundle, head, runtime, config
         self._tags = _by_role(loop, bundle, config, tags)
         self._order = [list(tags).index(tag) for tag in self._tags]
@@ -36,7 +49,7 @@ class Diagnoser:
         self._b = np.array([[scale.get(t, (1.0, 0.0))[1]] for t in self._tags], dtype=np.float32)
         self._shape = (len(self._tags), card.window.rows)
         self._familiar = trust.Familiarity(card.envelope) if card.envelope else None
-        self._median = trust.Median(config.smooth or card.smoothing.median)
+        self._median = trust.Median(config.smooth or (1 if card.picture else card.smoothing.median))
         self._novelty = _tighter(card.thresholds.novelty, config.trust.novelty, min)
         self._confidence = _tighter(card.thresholds.confidence, config.trust.confidence, max)
         self._raw_alarm = trust.uncalibrate(card.thresholds.alarm, card.calibration)
@@ -77,6 +90,8 @@ class Diagnoser:
         """Never raises for anything that a window or a model can do: the status says it."""
         if not window.fit:
             return self._no("unknown", "; ".join(window.reasons) or "the window is not fit", window)
+        if self._picture:
+            return await self._look(window, self._picture)
         if window.values.shape != self._shape:
             return self._no("failed", f"a window of {window.values.shape}; {self.model} takes {self._shape}", window)
         seen = self._in_roles(window)
@@ -87,16 +102,25 @@ class Diagnoser:
             return self._learn(self._learner, seen)
         return await self._ask(seen)
 
+    async def _look(self, window: Window, spec: Picture) -> Diagnosis:
+        """A picture: fitted to the model, on another thread where OpenCV has to do it."""
+        seen = window.values
+        try:
+            found = picture.fitted(seen, spec) if picture.fits(seen, spec) else await asyncio.to_thread(picture.fitted, seen, spec)
+        except ValueError as e:
+            return self._no("failed", str(e), window)
+        return await self._ask(replace(window, values=found))
+
     async def _ask(self, seen: Window) -> Diagnosis:
         try:
-            outputs = await self._run(self._head.feeds(seen))
+            outputs = await self._run(self._head.feeds(seen), self._left_s(seen))
             raw = self._read(outputs, seen)
         except TimeoutError as e:
             return self._no("late", str(e), seen)
         except (RuntimeError, ValueError) as e:
             return self._no("failed", str(e), seen)
         judged = self._judge(raw, seen)
-        if not judged.contributions and self._alarming(judged):
+        if not judged.contributions and self._picture is None and self._alarming(judged):
             judged = replace(judged, contributions=await self._occlude(judged, seen))
         return judged
 
@@ -106,11 +130,20 @@ class Diagnoser:
                 raise ValueError(f"{self.model}: output {name} is not finite")
         return self._head.read(outputs, seen)
 
-    async def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def _left_s(self, seen: Window) -> float:
+        """Seconds that the model may take. TimeoutError where none is left: it waited too long for its turn."""
+        if seen.due_ns is None or self._now_ns is None:
+            return self._config.timeout
+        left_s = (seen.due_ns - self._now_ns()) / 1e9
+        if left_s <= 0:
+            raise TimeoutError(f"{self.model}: its turn came {-left_s:.3f} s after the part's deadline")
+        return min(left_s, self._config.timeout)
+
+    async def _run(self, feeds: dict[str, NDArray[Any]], timeout_s: float) -> dict[str, NDArray[Any]]:
         if self._baseline is not None and self._bundle.card.graph.baseline:
             batch = next(iter(feeds.values())).shape[0]
             feeds[self._bundle.card.graph.baseline] = np.repeat(self._baseline[None], batch, axis=0)
-        return await self._runtime.run(self._bundle.path, feeds, self._config.timeout)
+        return await self._runtime.run(self._bundle.path, feeds, timeout_s)
 
     # ------------------------------------------------------------ before the model
 
@@ -147,14 +180,22 @@ class Diagnoser:
         return replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
 
     def _how_new(self, seen: Window) -> float | None:
-        return self._familiar.novelty(seen.values, self._baseline) if self._familiar else None
+        return self._familiar.novelty(self._channels(seen), self._baseline) if self._familiar else None
+
+    def _channels(self, seen: Window) -> NDArray[Any]:
+        return picture.planes(seen.values) if self._picture else seen.values
 
     def _verdict(self, novelty: float | None, confidence: float | None, seen: Window) -> tuple[DiagnosisStatus, str]:
         if self._novelty is not None and self._familiar and novelty is not None and novelty > self._novelty:
-            return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {self._familiar.why(seen.values, self._baseline, seen.tags)}"
+            why = self._familiar.why(self._channels(seen), self._baseline, self._names(seen))
+            return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {why}"
         if self._confidence is not None and confidence is not None and confidence < self._confidence:
             return "unknown", f"confidence {confidence:.3f} below {self._confidence:g}"
         return "ok", ""
+
+    def _names(self, seen: Window) -> Sequence[str]:
+        coloured = self._picture is not None and self._picture.channels == 3
+        return [f"{seen.tags[0]} {colour}" for colour in ("red", "green", "blue")] if coloured else seen.tags
 
     def _alarming(self, found: Diagnosis) -> bool:
         limit = self._bundle.card.thresholds.alarm
@@ -176,7 +217,7 @@ class Diagnoser:
         return blame.shares(np.array(drops), seen.tags)
 
     async def _raws(self, windows: NDArray[np.float32], seen: Window) -> list[float]:
-        outputs = await self._run({self._bundle.card.graph.window: windows})
+        outputs = await self._run({self._bundle.card.graph.window: windows}, self._config.timeout)
         each = ({name: array[i : i + 1] for name, array in outputs.items()} for i in range(len(windows)))
         return [self._read(one, seen).raw or 0.0 for one in each]
 
@@ -193,8 +234,10 @@ class Diagnoser:
 
 
 def _by_role(loop: str, bundle: Bundle, config: config_model.Diagnose, tags: Sequence[str]) -> tuple[str, ...]:
-    """The loop's tags in the order of the card's roles. ModelRefused."""
+    """The loop's tags in the order of the card's roles; of a model of pictures, every camera it looks through. ModelRefused."""
     roles = [role.role for role in bundle.card.roles]
+    if bundle.card.picture:
+        return tuple(tags)
     if len(tags) != len(roles):
         raise ModelRefused(f"loops.{loop}.perceive.tags: {len(tags)} tags; {bundle.id} takes {len(roles)}: {', '.join(roles)}")
     if not config.roles:

@@ -105,13 +105,20 @@ def _inputs(case: Case | None, now_ns: int) -> InputFacts | None:
         return None
     window = case.window
     return InputFacts(
-        fit=window.fit,
-        newest=tuple(window.values[:, -1].tolist()) if window.values.size else (),
+        fit=window.fit and (window.due_ns is None or now_ns < window.due_ns),
+        newest=_newest(window),
         age_s=(now_ns - window.mono_ns) / 1e9,
         end_ns=window.end_ns,
         previous_end_ns=case.previous_end_ns,
         good_windows=case.good_windows,
     )
+
+
+def _newest(window: Window) -> tuple[float, ...]:
+    """The last row; of a picture its mean: bytes are finite whatever they show."""
+    if not window.values.size:
+        return ()
+    return (float(window.values.mean()),) if window.values.dtype == np.uint8 else tuple(window.values[:, -1].tolist())
 
 
 def _output(case: Case | None) -> OutputFacts | None:
