@@ -37,8 +37,13 @@ test: $(VENV)/dev.ok counterparts ## all tests, with real counterparts
 test-quick: $(VENV)/dev.ok ## unit tests only
 	$(BIN)/python -m pytest -m 'not integration and not slow and not torture' $(ARGS)
 
-torture: $(VENV)/dev.ok counterparts ## kill it, cut its power, fill its disk, again and again: docs/torture.md; as root, most of an hour
-	$(BIN)/python -m pytest -m torture $(ARGS)
+LONG = nice $(BIN)/python -m pytest -m "torture or control" --figures docs/promises.json $(ARGS)
+torture: $(VENV)/dev.ok counterparts ## kill it, cut its power, fill its disk, again and again; figures into docs/promises.md; as root, most of an hour
+	@rm -f docs/promises.json; mkdir -p build
+	$(LONG) tests/fault/storage > build/torture-storage.log 2>&1 & storage=$$!; \
+	  $(LONG) tests --ignore tests/fault/storage; plant=$$?; \
+	  wait $$storage; storage=$$?; cat build/torture-storage.log; \
+	  $(BIN)/python -m tests.fault.promises && exit $$((plant + storage))
 
 bench: $(VENV)/dev.ok counterparts ## worker, scale and footprint side by side with their floors; ARGS=--quick
 	$(BIN)/python -m bench $(ARGS)

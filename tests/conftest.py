@@ -15,6 +15,10 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", metavar="FILE", help="add what the fault tests reached to this JSON file (docs/promises.json)")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long runs need `-m torture` (make torture); a plain run takes the quick slice of each."""
     if "torture" in (config.option.markexpr or ""):

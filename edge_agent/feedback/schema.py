@@ -14,7 +14,18 @@ from edge_agent.errors import LedgerDamaged, LedgerError
 FILE = "ledger.sqlite3"
 APPLICATION = 0x4541474C  # "EAGL", so that `file` and we know our own
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_TABLES = frozenset({"record", "payload", "epoch", "hole", "blob", "blob_ref", "progress", "line"})  # of every version
+# What every version has. The list of tables alone says little: SQLite takes a name from the text of the CREATE beside it.
+_RECORD = "seq, epoch, kind, loop, wall_ns, mono_ns, owner, share, worth, kept, payload_sha256, blobs, prev, hash"
+_COLUMNS = {
+    "record": _RECORD,
+    "payload": "seq, data",
+    "epoch": "epoch, first_seq, wall_ns",
+    "hole": "first, last, before, after",
+    "blob": "sha256, bytes",
+    "blob_ref": "seq, sha256",
+    "progress": "name, value",
+    "line": f"{_RECORD}, payload",
+}
 _UNREADABLE = "Could not decode to UTF-8"  # Python's own, without a code
 AUDIT = frozenset({"intent", "outcome", "mode", "operator", "config", "model"})
 
@@ -95,7 +106,7 @@ def is_damage(error: Exception) -> bool:
 def _read_only(path: Path, options: str) -> sqlite3.Connection:
     db = sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
-        _check(path, *_version_and_tables(db))
+        _check(path, db, *_version_and_tables(db))
     except BaseException:
         db.close()
         raise
@@ -124,18 +135,27 @@ def _version_and_tables(db: sqlite3.Connection) -> tuple[int, set[str]]:
     try:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         return version, {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    except UnicodeDecodeError as e:  # Python's own: SQLite quotes what it found in its complaint
+        raise LedgerDamaged(f"its tables cannot be listed ({e.object!r})") from e
     except sqlite3.OperationalError as e:
         if getattr(e, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
             raise
         raise LedgerDamaged(f"its tables cannot be listed ({e})") from e
 
 
-def _check(path: Path, version: int, tables: set[str]) -> None:
-    """NewerLedger; LedgerDamaged unless the tables are those that the version number promises. SQLite has no code for that: it
-    says "no such table", as it does for a mistake in a query."""
+def _check(path: Path, db: sqlite3.Connection, version: int, tables: set[str]) -> None:
+    """NewerLedger; LedgerDamaged unless the tables and columns are those that the version number promises. SQLite has no code for
+    that: it says "no such table", as it does for a mistake in a query."""
     _refuse_newer(path, version)
-    if (version <= 0 and tables) or (version > 0 and not tables >= _TABLES):
+    if (version <= 0 and tables) or (version > 0 and not tables >= _COLUMNS.keys()):
         raise LedgerDamaged(f"{path}: says it is of version {version}, and has the tables {', '.join(sorted(tables)) or 'none'}")
+    try:
+        for table, columns in _COLUMNS.items() if version else ():
+            db.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608 - only our own names
+    except sqlite3.OperationalError as e:
+        if getattr(e, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
+            raise
+        raise LedgerDamaged(f"{path}: says it is of version {version}, and is not made so ({e})") from e
 
 
 def _migrate(db: sqlite3.Connection) -> None:

@@ -18,27 +18,30 @@ from tests.integration.mqtt.conftest import Authority, Mosquitto
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "execute")]
 
+from fault_figures import Figures  # noqa: E402 - found by the path above
+
 Figure = Callable[..., None]
-_FIGURES = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()
+_FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Also when pytest meets this file late, in the midst of collecting a folder above."""
+    if _FIGURES not in config.stash:
+        file = config.getoption("--figures", default=None)
+        config.stash[_FIGURES] = Figures(Path(file) if file else None)
+        config.pluginmanager.register(config.stash[_FIGURES], "figures")
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
-    """`figure("process kill", kills=500, lost=0)`: a line of the table that is printed at the end of the run."""
-    figures = request.config.stash.setdefault(_FIGURES, [])
+    """`figure("process kill", kills=500, lost=0)`: what this test reached, for the table at the end and docs/promises.md. What a
+    control shows is noted as "process kill, control that acks early"."""
+    figures, test = request.config.stash[_FIGURES], request.node.nodeid
 
     def note(promise: str, **numbers: Any) -> None:
-        figures.append((promise, numbers))
+        figures.note(test, promise, numbers)
 
     return note
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    figures = config.stash.get(_FIGURES, [])
-    if figures:
-        terminalreporter.section("figures reached")
-        for promise, numbers in figures:
-            terminalreporter.line(f"{promise:36} {', '.join(f'{name} {value}' for name, value in numbers.items())}")
 
 
 @pytest.fixture(scope="session")

@@ -190,6 +190,7 @@ async def test_sixty_overrides_at_random_moments_are_never_written_against(tmp_p
     await never_against(tmp_path, 60, figure)
 
 
+@pytest.mark.control
 async def test_a_gate_that_does_not_look_for_operators_writes_against_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:

@@ -146,6 +146,7 @@ async def test_a_link_cut_at_each_step_of_a_write_leaves_no_loose_end(tmp_path: 
     figure("write protocol", runs=tally.runs, writes=tally.writes, intents=tally.intents, without_end=0, blind_retries=0)
 
 
+@pytest.mark.control
 async def test_an_agent_that_forgets_what_it_sent_retries_blindly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     """The control: an open outcome is forgotten at once."""
 

@@ -223,6 +223,7 @@ def test_a_hundred_changed_bundles_are_refused(supply: Supply, figure: Figure) -
     none_is_accepted(supply, 100, figure)
 
 
+@pytest.mark.control
 def test_an_agent_that_believes_every_signature_takes_changed_bundles(
     supply: Supply, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:

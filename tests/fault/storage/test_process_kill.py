@@ -154,6 +154,7 @@ def test_ten_kills_lose_nothing_that_was_acknowledged(agent: WholeAgent, figure:
     nothing_is_lost(agent, 10, 200, figure)
 
 
+@pytest.mark.control
 @pytest.mark.timeout(120)
 def test_an_agent_that_acknowledges_too_early_loses(agent: WholeAgent, figure: Figure) -> None:
     kill(agent, 3, 2, "early")

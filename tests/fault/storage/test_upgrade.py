@@ -122,6 +122,7 @@ def test_kills_in_a_migration_damage_nothing(memory: Path, figure: Figure) -> No
     figure("upgrade", kills_in_migration=8, damaged=0, records=found["records"])
 
 
+@pytest.mark.control
 def test_a_careless_migration_is_damaged_by_kills(memory: Path, figure: Figure) -> None:
     found = killed(memory, 6, "careless")
     assert found["damaged"] >= 3
