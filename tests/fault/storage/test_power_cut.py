@@ -30,8 +30,7 @@ def cut(memory: Path, points: int, *, variant: str = "full", seconds: float = 1.
     assert found["unmountable"] == 0, "the file system itself is the kernel's affair; ours is what lies on it"
     assert found["kinds"] == ["A", "F", "S"]
     assert found["checked"] > 20 * points, "progress was made"
-    # On a quiet machine the cache is empty most of the time: a few points are too few for a share.
-    assert found["unflushed"] >= max(1, points // 10), "the disk's cache held something"
+    assert found["unflushed"] > points / 5, "the disk's cache held something; of a hundred points about sixty, so ask for 20 or more"
     return found
 
 
@@ -54,7 +53,7 @@ def test_power_cuts_cost_nothing_that_was_acknowledged(memory: Path, figure: Fig
 
 
 def test_a_ledger_that_commits_without_fsync_loses(memory: Path, figure: Figure) -> None:
-    control_loses(memory, "normal", 12, figure)
+    control_loses(memory, "normal", 20, figure)
 
 
 @pytest.mark.torture
