@@ -56,7 +56,7 @@ def page(reader: Reader, cursor: Cursor, limit: int, *, shares: Collection[str],
         if not rows:
             break
         for row in rows:
-            looked, last = looked + 1, Cursor(row.epoch, row.seq)
+            looked, last = looked + 1, reader.place(row.epoch, row.seq)
             if row.share in shares:
                 lines.append(_encode(_line(row, agent, site)))
                 size += len(lines[-1])

@@ -74,7 +74,13 @@ class Reader:
     def last(self) -> Cursor:
         """The newest record's place."""
         row = self._one("SELECT epoch, seq FROM record ORDER BY seq DESC LIMIT 1")
-        return Cursor(*row) if row else Cursor()
+        return self.place(*row) if row else Cursor()
+
+    def place(self, epoch: object, seq: object) -> Cursor:
+        """A row's place. LedgerDamaged where it has none: SQLite gives back whatever type lies in the file."""
+        if type(epoch) is not int or type(seq) is not int:
+            raise LedgerDamaged(f"{self.file}: a record's place is {epoch!r}, {seq!r}; run `edge-agent ledger verify {self.file}`")
+        return Cursor(epoch, seq)
 
     def shares_of_blob(self, sha256: str) -> set[str]:
         """How far the records that name this blob may travel."""
@@ -83,10 +89,18 @@ class Reader:
 
     def hole_before(self, seq: int) -> tuple[int, int, bytes, bytes] | None:
         """The hole that ends just before this seq: first, last, the hash before it, the hash at its end."""
-        return self._one("SELECT first, last, before, after FROM hole WHERE last = ?", (seq - 1,))
+        found = self._holes("WHERE last = ?", (seq - 1,))
+        return found[0] if found else None
 
     def holes(self) -> list[tuple[int, int, bytes, bytes]]:
-        return self._all("SELECT first, last, before, after FROM hole ORDER BY first")
+        """Every hole that retention has left, oldest first."""
+        return self._holes("ORDER BY first")
+
+    def _holes(self, which: str, values: tuple[object, ...] = ()) -> list[tuple[int, int, bytes, bytes]]:
+        found = self._all(f"SELECT first, last, before, after FROM hole {which}", values)  # noqa: S608 - only our own words
+        if any(tuple(map(type, hole)) != (int, int, bytes, bytes) for hole in found):
+            raise LedgerDamaged(f"{self.file}: its table of holes cannot be read; run `edge-agent ledger verify {self.file}`")
+        return found
 
     def count(self) -> int:
         """How many records, roughly: from the first to the last."""
@@ -101,7 +115,7 @@ class Reader:
         """The seq after which a cursor continues: its own, unless the file knows less of the cursor's epoch than the cursor (it
         began anew, or lost its end): then where the next epoch begins."""
         row = self._one("SELECT first_seq FROM epoch WHERE epoch > ? ORDER BY epoch LIMIT 1", (cursor.epoch,)) if cursor.epoch else None
-        return cursor.seq if row is None else min(cursor.seq, row[0] - 1)
+        return cursor.seq if row is None else min(cursor.seq, self.place(0, row[0]).seq - 1)
 
     def _rows(self, query: str, values: tuple[object, ...]) -> list[Row]:
         return [Row._make(row) for row in self._all(query, values)]

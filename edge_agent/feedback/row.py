@@ -50,6 +50,8 @@ def header_of(row: Row) -> Header:
 
 def fault_of(row: Row) -> str | None:
     """Why the row is not what was written, or None. SQLite gives back whatever type lies in the file."""
+    if type(row.epoch) is not int:
+        return f"its epoch is {row.epoch!r}"
     try:
         if link(row.prev, header_of(row)) != row.hash:
             return "its fields do not give its hash"

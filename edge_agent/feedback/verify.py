@@ -104,10 +104,14 @@ class _Walk:
             report.find(f"record {row.seq}: {fault}")
         else:
             self._take_evidence(row)
-        if row.epoch < self._epoch:
-            report.find(f"record {row.seq}: epoch {row.epoch} comes after epoch {self._epoch}")
+            self._follow(row.seq, row.epoch)
         self._count(row)
-        self._seq, self._hash, self._epoch = row.seq, row.hash, row.epoch
+        self._seq, self._hash = row.seq, row.hash
+
+    def _follow(self, seq: int, epoch: int) -> None:
+        if epoch < self._epoch:
+            self._report.find(f"record {seq}: epoch {epoch} comes after epoch {self._epoch}")
+        self._epoch = epoch
 
     def _count(self, row: Row) -> None:
         report = self._report
