@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -35,22 +37,36 @@ def command(keep_running: bool, state: Path | None, port: int, seed: int) -> Non
 
     if state is not None and state.exists() and any(state.iterdir()):
         raise EdgeAgentError(f"{state} is not empty; name a new folder")
-    with tempfile.TemporaryDirectory(prefix="edge-agent-demo-") as scratch:
-        stage = stages.Stage(state or Path(scratch) / "demo", source=stages.source(), port=port)
-        try:
-            _play(stage, seed, asyncio.run, SystemClock())
-            if keep_running:
-                click.echo(f"still running; the page is at {stage.url}/ (token in {stage.token_file})")
-                click.echo("in another terminal, for example:")
-                for verb, rest in (("status", ""), ("explain", " last"), ("stop", "")):
-                    click.echo(f"  edge-agent {verb} {stage.config}{rest}")
-                click.echo("Ctrl-C ends it")
-                _wait_for_ctrl_c()
-        except KeyboardInterrupt:
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal leaves no process behind either
+        signal.signal(ending, signal.default_int_handler)
+    scratch = Path(tempfile.mkdtemp(prefix="edge-agent-demo-"))
+    stage = stages.Stage(state or scratch / "demo", source=stages.source(), port=port)
+    happened = False
+    try:
+        _play(stage, seed, asyncio.run, SystemClock())
+        happened = True
+        if keep_running:
+            _tell_what_to_try(stage)
+            signal.pause()
+    except KeyboardInterrupt:
+        if not happened:
             click.echo("interrupted", err=True)
             sys.exit(130)
-        finally:
-            stage.stop()
+    except EdgeAgentError:
+        click.echo(f"the logs are kept in {stage.folder}", err=True)
+        raise
+    finally:
+        stage.stop()
+        if not isinstance(sys.exception(), EdgeAgentError):
+            shutil.rmtree(scratch)
+
+
+def _tell_what_to_try(stage: Stage) -> None:
+    click.echo(f"still running; the page is at {stage.url}/ (token in {stage.token_file})")
+    click.echo("in another terminal, for example:")
+    for verb, rest in (("status", ""), ("explain", " last"), ("stop", "")):
+        click.echo(f"  edge-agent {verb} {stage.config}{rest}")
+    click.echo("Ctrl-C ends it")
 
 
 def _play(stage: Stage, seed: int, run: Callable[..., object], clock: object) -> None:
@@ -92,12 +108,3 @@ def _progress(what: str) -> Callable[[], None]:
 def _clear() -> None:
     if sys.stdout.isatty():
         click.echo("\r\x1b[K", nl=False)
-
-
-def _wait_for_ctrl_c() -> None:
-    import signal
-
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        return
