@@ -46,6 +46,7 @@ OWN_TIME = {  # who may look at the machine's clock besides edge_agent/clock.py,
 }
 CHANCE = {  # who may use randomness that is not seeded by the record, and why
     "edge_agent.execute.steps": "a permit's nonce",
+    "edge_agent.camera.eye": "jitter of the back-off",
     "edge_agent.mqtt.commands": "a command's nonce",
     "edge_agent.mqtt.envelope": "a command's nonce",
     "edge_agent.mqtt.session": "jitter of the back-off",

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what the integration and fault tests need: mosquitto, systemd's checker and a C compiler from Debian, node-opcua from npm.
+# Install what the integration and fault tests need: mosquitto, systemd's checker, a C compiler and GStreamer's RTSP server from Debian,
+# node-opcua from npm.
 set -eu
 cd "$(dirname "$0")"
 missing=""
@@ -8,6 +9,10 @@ command -v mosquitto_pub > /dev/null || missing="$missing mosquitto-clients"
 command -v systemd-analyze > /dev/null || missing="$missing systemd"
 command -v gcc > /dev/null || missing="$missing gcc libc6-dev"
 command -v mkfs.ext4 > /dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
+/usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst; Gst.init(None)
+assert all(map(Gst.ElementFactory.find, ("appsrc", "jpegenc", "rtpjpegpay", "x264enc")))' 2> /dev/null ||
+    missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "missing:$missing; as root: apt-get install --no-install-recommends$missing" >&2

@@ -1,0 +1,1 @@
+"""Cameras: opening, reading and judging pictures, on threads of their own."""
