@@ -376,7 +376,8 @@ class Agent:
         )
 
     def _loop_page(self, live: Live) -> dict[str, Any]:
-        return {"model": live.diagnoser.model, "execute": live.executor.status(), "feedback": live.feedback.status()}
+        links = {"diagnose": live.diagnoser.status(), "execute": live.executor.status(), "feedback": live.feedback.status()}
+        return {"model": live.diagnoser.model, **links}
 
     def _new_tags(self, change: reload.Change) -> None:
         tags = self.perceiver.intake.tags

@@ -156,6 +156,8 @@ class Diagnosis:
     why: str = ""
     score: float | None = None  # smoothed and calibrated: 0 normal .. 1 abnormal; a regressor's value in its own unit
     raw: float | None = None
+    lower: float | None = None  # a regressor's interval, in its own unit; of this window alone
+    upper: float | None = None
     confidence: float | None = None  # 0..1
     novelty: float | None = None  # 0..1: share of the training windows that lay nearer to the training data
     label: str | None = None
@@ -163,6 +165,7 @@ class Diagnosis:
     contributions: tuple[tuple[str, float], ...] = ()  # tag, share of the blame; largest first, sums to 1
     regions: tuple[Region, ...] = ()  # of a picture: what was found where, the surest first
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)  # of a picture: [h, w], higher is more to blame
+    drifting: tuple[str, ...] = ()  # what has moved away from the training data for long: "flow level: +2.3 deviations"
     model: str = ""  # name@version
     model_hash: str = ""
 

@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 Status = Mapping[str, Any]
 
+_DRIFT = ("loops", "*", "diagnose", "drift")
+
 # name, kind, help, label, where: path into the status; "*" stands for the names under it and becomes the label's value
 METRICS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("up_seconds", "gauge", "Seconds since the agent started.", "", ("up_s",)),
@@ -38,6 +40,10 @@ METRICS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("loop_armed", "gauge", "1 while the loop may write.", "loop", ("loops", "*", "armed")),
     ("loop_score", "gauge", "Newest score.", "loop", ("loops", "*", "diagnosis", "score")),
     ("loop_novelty", "gauge", "Newest novelty.", "loop", ("loops", "*", "diagnosis", "novelty")),
+    ("loop_drifting", "gauge", "1 while score, novelty or inputs have moved away from training.", "loop", (*_DRIFT, "drifting")),
+    ("loop_drift_score_psi", "gauge", "Population stability index of the score.", "loop", (*_DRIFT, "score_psi")),
+    ("loop_drift_novelty_ks", "gauge", "How far novelty lies above that of training.", "loop", (*_DRIFT, "novelty_ks")),
+    ("loop_drift_shift", "gauge", "Largest mean shift of an input, in training deviations.", "loop", (*_DRIFT, "shift")),
     ("loop_writes", "counter", "Writes that left for the plant.", "loop", ("loops", "*", "writes")),
     ("loop_refusals", "counter", "Proposals that the gate refused.", "loop", ("loops", "*", "refusals")),
     ("loop_owed_records", "gauge", "Records that the ledger has yet to take.", "loop", ("loops", "*", "execute", "owed_records")),

@@ -39,6 +39,8 @@ def _loop(name: str, loop: dict[str, Any]) -> Iterator[str]:
     until = f" until {loop['until']}" if loop.get("until") else ""
     yield f"loop {name}: {loop['mode']}{until}, {loop['why']}"
     yield f"  says    {_diagnosis(loop)} ({loop['model']})"
+    if loop["diagnosis"] and loop["diagnosis"].get("drifting"):
+        yield f"  DRIFTING  {'; '.join(loop['diagnosis']['drifting'])}"
     if loop["state"]:
         yield "  state   " + (loop["because"] if loop["because"].startswith(loop["state"]) else f"{loop['state']}: {loop['because']}")
     for tag, held in loop["execute"]["tags"].items():
@@ -58,6 +60,8 @@ def _diagnosis(loop: dict[str, Any]) -> str:
         return f"nothing yet: {window['filled']} of {window['rows']} rows" if window else "nothing yet"
     words = [found["label"] or ("" if found["status"] == "ok" else found["status"]), found["why"]]
     words += [f"{key} {found[key]:.3g}" for key in ("score", "confidence", "novelty") if found[key] is not None]
+    if found.get("lower") is not None:
+        words.append(f"between {found['lower']:.3g} and {found['upper']:.3g}")
     return ", ".join(word for word in words if word)
 
 

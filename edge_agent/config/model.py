@@ -81,6 +81,15 @@ class Trust(Model):
     confidence: Share | None = None
 
 
+class Drift(Model):
+    """The slow watch over what the model sees and says, against its card. It changes no answer: `drifting` says it."""
+
+    over: Annotated[Time, Field(description="how far the averages reach back; nothing is said in the first quarter")] = 8 * 3600.0
+    psi: Annotated[float, Field(gt=0, description="population stability index of the score, where the card has a histogram of it")] = 0.25
+    ks: Annotated[float, Field(gt=0, le=1, description="how far the novelty's distribution may lie above that of training")] = 0.7
+    shift: Annotated[float, Field(gt=0, description="mean level or spread of an input, in deviations of the training windows")] = 3.0
+
+
 class Diagnose(Model):
     """Which model says what the window means."""
 
@@ -91,6 +100,7 @@ class Diagnose(Model):
     smooth: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="windows in the running median; default: the card's"
     )
+    drift: Drift | None = Field(default=Drift(), description="null: no watch")
 
 
 class Verify(Model):
@@ -159,7 +169,7 @@ class Keep(Model):
     alarm_score: Share = 0.8
     near_threshold: Share | None = None
     novel: bool = True
-    drifting: bool = Field(default=True, description="the slow mean of the novelty has risen")
+    drifting: bool = Field(default=True, description="what `diagnose.drift` found")
     random: Share = 0.0
     per_day: Annotated[int, Field(ge=1)] = 2000
 

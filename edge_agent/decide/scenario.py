@@ -53,6 +53,9 @@ class Given(Model):
     raw: float | None = None
     confidence: Share | None = None
     novelty: Share | None = None
+    lower: float | None = None
+    upper: float | None = None
+    drifting: bool | None = None
     label: str | None = None
     probabilities: dict[str, Share] | None = Field(default=None, description="label -> probability")
     contributions: dict[TagName, Share] | None = Field(default=None, description="tag -> share of the blame")
@@ -155,6 +158,9 @@ def _situation(loop: str, seq: int, at_ns: int, now: Mapping[str, Any], plant: M
         raw=now.get("raw"),
         confidence=now.get("confidence"),
         novelty=now.get("novelty"),
+        lower=now.get("lower"),
+        upper=now.get("upper"),
+        drifting=("given",) if now.get("drifting") else (),
         label=now.get("label"),
         probabilities=now.get("probabilities") or {},
         contributions=tuple(sorted((now.get("contributions") or {}).items(), key=lambda item: -item[1])),

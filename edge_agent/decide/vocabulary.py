@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from edge_agent.contracts import Situation
-from edge_agent.decide.words import NUMBER, TAG, TEXT, Type
+from edge_agent.decide.words import NUMBER, TAG, TEXT, TRUTH, Type
 from edge_agent.messages import DiagnosisStatus
 
 _STATUSES: tuple[DiagnosisStatus, ...] = ("ok", "unknown", "novel", "late", "failed")
@@ -17,6 +17,9 @@ NAMES: Mapping[str, tuple[Type, str]] = {
     "raw": (NUMBER, "the same before smoothing and calibration"),
     "confidence": (NUMBER, "how sure the model is, 0 to 1"),
     "novelty": (NUMBER, "how far the input lies outside what the model was trained on, 0 to 1"),
+    "lower": (NUMBER, "the lower end of a regressor's interval"),
+    "upper": (NUMBER, "its upper end"),
+    "drifting": (TRUTH, "whether score, novelty or inputs have moved away from the training data for long"),
     "label": (TEXT, "the class that the model names"),
     "status": (
         Type(kind="text", choices=_STATUSES),
@@ -64,6 +67,9 @@ def values(situation: Situation, *, state: str, elapsed_s: float) -> dict[str, A
         "raw": diagnosis.raw if known else None,
         "confidence": diagnosis.confidence if known else None,
         "novelty": diagnosis.novelty,
+        "lower": diagnosis.lower if known else None,
+        "upper": diagnosis.upper if known else None,
+        "drifting": bool(diagnosis.drifting),
         "label": diagnosis.label if known else None,
         "status": diagnosis.status,
         "state": state,

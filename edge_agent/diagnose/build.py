@@ -108,6 +108,25 @@ def envelope(
     return result
 
 
+def histogram(raw: NDArray[np.floating], bins: int = 10) -> dict[str, list[float]]:
+    """The card's `drift: score:` from raw scores [N] of windows that raise no alarm and that the model was not trained on (its own are
+    scored too well). Even bins, fewer where many scores are alike."""
+    scores = np.asarray(raw, dtype=np.float64)
+    edges = np.unique(_short(np.quantile(scores, np.arange(1, bins) / bins)))
+    falls = np.searchsorted(edges, scores, side="right")
+    return {"edges": edges.tolist(), "share": _short(np.bincount(falls, minlength=len(edges) + 1) / len(scores))}
+
+
+def conformal(errors: NDArray[np.floating], coverage: float = 0.9) -> dict[str, float | int]:
+    """The card's `head: conformal:` from held-out errors [N], of windows that do not overlap: split conformal (Papadopoulos et al. 2002).
+    ValueError where they are too few for that coverage."""
+    sizes = np.sort(np.abs(np.asarray(errors, dtype=np.float64)))
+    rank = int(np.ceil((len(sizes) + 1) * coverage))
+    if rank > len(sizes):
+        raise ValueError(f"{len(sizes)} held-out windows cannot promise {coverage:g}; {int(np.ceil(coverage / (1 - coverage)))} can")
+    return {"half": float(f"{sizes[rank - 1]:.7g}"), "coverage": coverage, "windows": len(sizes)}
+
+
 def _floor(feature: NDArray[np.float64]) -> NDArray[np.float64]:
     """A channel that stood still in training must not make every later twitch infinitely new."""
     size = feature.shape[1] // 2

@@ -57,6 +57,8 @@ class Outputs(Model):
     """Names of the graph's outputs; N windows, C channels, K labels."""
 
     score: Text | None = Field(default=None, description="[N]")
+    t2: Text | None = Field(default=None, description="[N], Hotelling's T2 in units of its limit: usual directions, unusually far")
+    q: Text | None = Field(default=None, description="[N], squared prediction error in units of its limit: relations that no longer hold")
     contributions: Text | None = Field(default=None, description="[N, C], not negative")
     logits: Text | None = Field(default=None, description="[N, K]")
     probabilities: Text | None = Field(default=None, description="[N, K]")
@@ -160,6 +162,27 @@ class Envelope(Model):
         return self
 
 
+class Histogram(Model):
+    """How a figure was spread in training: `share[i]` of the windows between `edges[i - 1]` and `edges[i]`."""
+
+    edges: Annotated[tuple[float, ...], Field(min_length=1, max_length=9)]
+    share: Annotated[tuple[Share, ...], Field(min_length=2, max_length=10)]
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        if len(self.share) != len(self.edges) + 1 or not _rises(self.edges, strictly=True):
+            raise ValueError("`edges` must rise strictly, and `share` have one value more")
+        if abs(sum(self.share) - 1) > 1e-3:
+            raise ValueError(f"`share` must sum to 1, not {sum(self.share):g}")
+        return self
+
+
+class Drift(Model):
+    """What the drift watch compares with, beside the envelope."""
+
+    score: Histogram | None = Field(default=None, description="of the raw score, over training windows that raise no alarm")
+
+
 class Intended(Model):
     """What the model may be used for. A loop of a higher tier refuses it."""
 
@@ -213,6 +236,7 @@ class Card(Model):
     smoothing: Smoothing = Smoothing()
     thresholds: Thresholds = Thresholds()
     envelope: Envelope | None = None
+    drift: Drift = Drift()
     intended: Intended
     provenance: Provenance
     metrics: Metrics = Metrics()

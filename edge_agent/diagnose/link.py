@@ -16,6 +16,7 @@ from edge_agent.diagnose import blame, picture, trust
 from edge_agent.diagnose.baseline import Learner
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.card import Picture
+from edge_agent.diagnose.drift import Watch
 from edge_agent.errors import ModelRefused
 from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
 
@@ -55,6 +56,11 @@ class Diagnoser:
         self._raw_alarm = trust.uncalibrate(card.thresholds.alarm, card.calibration)
         self._learner = Learner(card.baseline) if card.baseline else None
         self._baseline: NDArray[np.float32] | None = None
+        self._drift = self._watch()
+
+    def _watch(self) -> Watch | None:
+        card, config = self._bundle.card, self._config.drift
+        return Watch(config, envelope=card.envelope, score=card.drift.score, tags=self._names()) if config else None
 
     @property
     def model(self) -> str:
@@ -82,7 +88,12 @@ class Diagnoser:
         """Forget the baseline, and with it the smoothing: after the machine was overhauled."""
         self._baseline = None
         self._learner = Learner(self._bundle.card.baseline) if self._bundle.card.baseline else None
+        self._drift = self._watch()
         self.reset()
+
+    def status(self) -> dict[str, Any]:
+        """For `edge-agent status`: what the drift watch goes by."""
+        return {"drift": self._drift.status() if self._drift else None}
 
     # ------------------------------------------------------------ one window
 
@@ -177,7 +188,15 @@ class Diagnoser:
         elif raw.confidence is None and self._raw_alarm is not None:
             found["confidence"] = self._median.agreement(self._raw_alarm)
         status, why = self._verdict(found["novelty"], found["confidence"], seen)
-        return replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
+        judged = replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
+        return replace(judged, drifting=self._drifting(self._drift, judged, seen)) if self._drift else judged
+
+    def _drifting(self, watch: Watch, found: Diagnosis, seen: Window) -> tuple[str, ...]:
+        """What drifts now. The window counts unless it is an alarm to be believed, or overlaps the last that counted."""
+        if (found.status == "ok" and self._alarming(found)) or not watch.due(seen.start_ns, seen.end_ns):
+            return watch.found
+        scaled = self._familiar.scaled(self._channels(seen), self._baseline) if self._familiar else None
+        return watch.take(seen.end_ns, found.raw, found.novelty, scaled)
 
     def _how_new(self, seen: Window) -> float | None:
         return self._familiar.novelty(self._channels(seen), self._baseline) if self._familiar else None
@@ -187,15 +206,15 @@ class Diagnoser:
 
     def _verdict(self, novelty: float | None, confidence: float | None, seen: Window) -> tuple[DiagnosisStatus, str]:
         if self._novelty is not None and self._familiar and novelty is not None and novelty > self._novelty:
-            why = self._familiar.why(self._channels(seen), self._baseline, self._names(seen))
+            why = self._familiar.why(self._channels(seen), self._baseline, self._names())
             return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {why}"
         if self._confidence is not None and confidence is not None and confidence < self._confidence:
             return "unknown", f"confidence {confidence:.3f} below {self._confidence:g}"
         return "ok", ""
 
-    def _names(self, seen: Window) -> Sequence[str]:
+    def _names(self) -> Sequence[str]:
         coloured = self._picture is not None and self._picture.channels == 3
-        return [f"{seen.tags[0]} {colour}" for colour in ("red", "green", "blue")] if coloured else seen.tags
+        return [f"{self._tags[0]} {colour}" for colour in ("red", "green", "blue")] if coloured else self._tags
 
     def _alarming(self, found: Diagnosis) -> bool:
         limit = self._bundle.card.thresholds.alarm

@@ -59,11 +59,15 @@ class Familiarity:
         distance = self._distance(features(values, baseline, log=self._log))
         return float(np.interp(distance, self._distances, self._q, left=0.0, right=1.0))
 
+    def scaled(self, values: NDArray[np.floating], baseline: NDArray[np.floating] | None = None) -> Floats:
+        """[2C]: level, then spread of each channel, in deviations of the training windows from their middle."""
+        return np.asarray((features(values, baseline, log=self._log) - self._centre) / self._scale)
+
     def why(self, values: NDArray[np.floating], baseline: NDArray[np.floating] | None, tags: Sequence[str]) -> str:
         """Name the tags that make the window strange, the strangest first."""
         if outside := self._outside(values):
             return "; ".join(self._beyond(values, c, tags[c]) for c in outside[:3])
-        z = (features(values, baseline, log=self._log) - self._centre) / self._scale
+        z = self.scaled(values, baseline)
         worst = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:2]]
         kinds = ("level", "spread")
         return "; ".join(f"{tags[i % len(tags)]}: {kinds[i // len(tags)]} {abs(z[i]):.1f} times the usual deviation off" for i in worst)

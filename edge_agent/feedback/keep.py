@@ -17,8 +17,6 @@ from edge_agent.messages import Decision, Diagnosis, Outcome, Window
 
 _DAY_NS = 86_400_000_000_000
 _MOST_CONTEXT = 256  # windows held back for context, end to end
-_DRIFT_PACE = 0.02  # weight of a window in the slow mean of novelty: about fifty windows
-_DRIFT_LEVEL = 0.8  # in distribution the mean of a share is about a half
 
 _MINOR = frozenset({"random", "near threshold", "drifting", "proposal"})
 
@@ -40,7 +38,6 @@ class Keeper:
         self._context: deque[tuple[Window, Diagnosis]] = deque(maxlen=_MOST_CONTEXT)
         self._kept_until_ns = self._after_until_ns = self._alarm_since_ns = 0
         self._alarm = False
-        self._drift = 0.5  # slow mean of the novelty
         self._day = self._today = 0
         self.kept: Counter[str] = Counter()
         self.over_budget = 0
@@ -49,7 +46,6 @@ class Keeper:
         """What to keep now: perhaps this window, perhaps older ones before it."""
         acted = any(outcome.intent is not None for outcome in outcomes)
         onset = self._follow_alarm(window, diagnosis)
-        self._follow_drift(diagnosis)
         why = self._reasons(window, diagnosis, decision, acted)
         kept = self._before(window) if onset or (acted and why) else ()
         if why and self._affordable(window, why, acted):
@@ -73,7 +69,7 @@ class Keeper:
             "proposal": any(p.kind != "trim" or p.value != 0 for p in decision.proposals),  # a trim of 0 is neutral: nothing is wanted
             "near threshold": near,
             "novel": keep.novel and diagnosis.status == "novel",
-            "drifting": keep.drifting and self._drift > _DRIFT_LEVEL,
+            "drifting": keep.drifting and bool(diagnosis.drifting),
         }
         return [name for name, true in found.items() if true]
 
@@ -95,10 +91,6 @@ class Keeper:
         self._alarm_since_ns = window.end_ns if begins else self._alarm_since_ns
         self._alarm = alarm
         return begins
-
-    def _follow_drift(self, diagnosis: Diagnosis) -> None:
-        if diagnosis.status == "ok" and diagnosis.novelty is not None:
-            self._drift += _DRIFT_PACE * (diagnosis.novelty - self._drift)
 
     def _before(self, window: Window) -> tuple[Kept, ...]:
         """The context held back: what ends before this window and was not kept yet."""

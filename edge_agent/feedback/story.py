@@ -138,6 +138,10 @@ def _saw(diagnosis: dict[str, Any] | None) -> Iterator[str]:
     label = f" {diagnosis['label']}" if diagnosis.get("label") else ""
     why = f" ({diagnosis['why']})" if diagnosis.get("why") else ""
     yield f"diagnosis  {diagnosis.get('status')}{label}{why}  {', '.join(figures)}  by {diagnosis.get('model') or 'no model'}"
+    if diagnosis.get("lower") is not None:
+        yield f"           between {diagnosis['lower']:.3g} and {diagnosis['upper']:.3g}"
+    if diagnosis.get("drifting"):
+        yield f"           drifting: {'; '.join(diagnosis['drifting'])}"
     blame = [f"{tag} {share:.0%}" for tag, share in diagnosis.get("contributions", ())[:5] if share is not None]
     if blame:
         yield f"           because of {', '.join(blame)}"

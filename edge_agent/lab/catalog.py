@@ -1,65 +1,22 @@
-"""Which benchmarks are there, and what does each of them promise?"""
+"""Which benchmarks are there, and what can each of them do?"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.lab.data import Channel, DataRefused, Episode, Run
+from edge_agent.lab.data import DataRefused, Episode, Run
+from edge_agent.lab.heard import Heard
 from edge_agent.lab.split import Fold
-
-if TYPE_CHECKING:
-    from edge_agent.lab.heard import Heard
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """What somebody else reached, and where it is written."""
-
-    who: str
-    figures: Mapping[str, float]
-    source: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a bundle must reach here."""
-
-    metric: str
-    at: Literal[">=", "<="]
-    value: float
-
-    def met(self, reached: float) -> bool:
-        """Whether the figure is good enough."""
-        return reached >= self.value if self.at == ">=" else reached <= self.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """A scenario in words and numbers."""
-
-    name: str
-    title: str
-    folder: str  # of the data set, below a folder that holds several
-    data: str  # where the data come from
-    licence: str
-    split: str  # the rule, in words
-    metric: str  # the one that the leaderboard sorts by
-    channels: tuple[Channel, ...]
-    every_s: float | None  # distance of the rows
-    rows: tuple[int, int]  # shortest and longest window that may be judged
-    higher_is_better: bool = True
-    published: tuple[Figure, ...] = ()
-    targets: tuple[Target, ...] = ()
-    traps: tuple[str, ...] = field(default=())
+from edge_agent.lab.task import Card as Card
+from edge_agent.lab.task import Figure as Figure
+from edge_agent.lab.task import Target as Target
 
 
 class Scenario(Protocol):

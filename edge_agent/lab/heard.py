@@ -16,8 +16,8 @@ from edge_agent.config import model as config_model
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.link import Diagnoser
 from edge_agent.diagnose.session import open_session
-from edge_agent.lab.catalog import Card
 from edge_agent.lab.data import Channel, DataRefused, Episode, Texts, ends
+from edge_agent.lab.task import Card
 from edge_agent.messages import Diagnosis, Window
 
 Bools = NDArray[np.bool_]

@@ -39,6 +39,12 @@ def test_a_well_agent_is_told_in_few_lines_of_plain_words(page: dict[str, Any]) 
     assert "why=" not in said
 
 
+def test_drift_and_the_interval_are_told(page: dict[str, Any]) -> None:
+    page["loops"]["p1"]["diagnosis"] |= {"drifting": ["flow level: +3.4 deviations"], "lower": 39.5, "upper": 44.5}
+    assert "DRIFTING  flow level: +3.4 deviations" in text(page)
+    assert "between 39.5 and 44.5" in text(page)
+
+
 def test_a_refused_loop_is_not_left_out(page: dict[str, Any]) -> None:
     page["refused"] = {"p2": "models/pump: not signed by a trusted key"}
     assert "loop p2: DOES NOT RUN: models/pump: not signed by a trusted key" in text(page)

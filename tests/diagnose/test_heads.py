@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_agent import plugin
-from edge_agent.diagnose import card
+from edge_agent.diagnose import build, card
 from edge_agent.errors import ModelRefused
 
 
@@ -80,10 +80,10 @@ def test_regress_refuses_a_value_outside_its_domain_and_a_reversed_interval(tiny
 @pytest.mark.parametrize(
     ("says", "outputs", "reason"),
     [
-        ({"type": "anomaly"}, {"value": "v"}, "needs graph.outputs.score"),
+        ({"type": "anomaly"}, {"value": "v"}, "needs graph.outputs.score, or t2 and q"),
         (CLASSES, {"score": "s"}, "needs graph.outputs.probabilities"),
         ({"type": "regress"}, {"score": "s"}, "needs graph.outputs.value"),
-        ({"type": "regress", "width": 1.0}, {"value": "v"}, "needs graph.outputs.low"),
+        ({"type": "regress", "width": 1.0}, {"value": "v"}, "needs an interval: graph.outputs.low"),
     ],
 )
 def test_a_head_without_its_output_is_refused(says: Any, outputs: Any, reason: str, tiny: SimpleNamespace) -> None:
@@ -93,3 +93,41 @@ def test_a_head_without_its_output_is_refused(says: Any, outputs: Any, reason: s
 
 def test_a_bundle_makes_its_own_head(folder: Path, tiny: SimpleNamespace) -> None:
     assert tiny.read(folder).head().feeds(tiny.window()).keys() == {"window"}
+
+
+def test_regress_says_between_which_values_the_truth_lies(tiny: SimpleNamespace) -> None:
+    graph = head(tiny, {"type": "regress"}, {"value": "v", "low": "a", "high": "b"})
+    found = graph.read({"v": f32(42.0), "a": f32(40.0), "b": f32(45.0)}, tiny.window())
+    assert (found.lower, found.upper) == (40.0, 45.0)
+    says = {"type": "regress", "width": 20.0, "conformal": {"half": 2.5, "coverage": 0.9, "windows": 120}}
+    found = head(tiny, says, {"value": "v"}).read({"v": f32(42.0)}, tiny.window())
+    assert (found.lower, found.upper, found.confidence) == (39.5, 44.5, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("says", "outputs", "reason"),
+    [
+        ({}, {"value": "v", "low": "l"}, "both graph.outputs.low and graph.outputs.high"),
+        ({"conformal": {"half": 1.0, "coverage": 0.9, "windows": 50}}, {"value": "v", "low": "l", "high": "h"}, "give one of them"),
+    ],
+)
+def test_an_interval_is_given_once_and_whole(says: Any, outputs: Any, reason: str, tiny: SimpleNamespace) -> None:
+    with pytest.raises(ModelRefused, match=reason):
+        head(tiny, {"type": "regress", **says}, outputs)
+
+
+def test_a_conformal_interval_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = [np.abs(rng.normal(size=20)) <= build.conformal(rng.normal(size=60), 0.9)["half"] for _ in range(400)]
+    assert 0.89 <= np.mean(held) <= 0.93
+
+
+def test_too_few_errors_promise_nothing() -> None:
+    with pytest.raises(ValueError, match="8 held-out windows cannot promise"):
+        build.conformal(np.ones(8), 0.9)
+
+
+def test_anomaly_takes_the_worse_of_two_statistics_each_in_units_of_its_limit(tiny: SimpleNamespace) -> None:
+    made = head(tiny, {"type": "anomaly", "method": "pca"}, {"t2": "t", "q": "q"})
+    assert made.read({"t": f32(0.4), "q": f32(1.7)}, tiny.window()).raw == pytest.approx(1.7)
+    assert made.read({"t": f32(2.5), "q": f32(1.7)}, tiny.window()).raw == 2.5

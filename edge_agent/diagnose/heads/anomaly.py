@@ -1,4 +1,7 @@
-"""Model type "anomaly": the graph gives one score a window (higher is stranger) and, if it can, each channel's part in it."""
+"""Model type "anomaly": the graph gives one score a window (higher is stranger) and, if it can, each channel's part in it.
+
+The score may be a reconstruction's error, a forecast's residual, a negative log density; or, of a PCA, T2 and Q, the worse of which counts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from edge_agent.config.types import Model
 from edge_agent.diagnose.blame import shares
@@ -19,16 +23,21 @@ class Config(Model):
     """Keys of `head:` in the card. The alarm threshold stands in the card's `thresholds`."""
 
     type: Literal["anomaly"]
+    method: Literal["reconstruction", "forecast", "density", "pca"] | None = Field(
+        default=None, description="what the score is, for people"
+    )
 
 
 class Head:
-    """Reads `score` and `contributions`."""
+    """Reads `score`, or `t2` and `q`; and `contributions` if there are any."""
 
     def __init__(self, config: Config, card: Card) -> None:
         names = card.graph.outputs
-        if names.score is None:
-            raise ModelRefused(f"{card.name}: head anomaly needs graph.outputs.score")
-        self._window, self._score, self._contributions = card.graph.window, names.score, names.contributions
+        scores = (names.score,) if names.score else (names.t2, names.q)
+        self._scores = tuple(name for name in scores if name)
+        if len(self._scores) != len(scores):
+            raise ModelRefused(f"{card.name}: head anomaly needs graph.outputs.score, or t2 and q")
+        self._window, self._contributions = card.graph.window, names.contributions
 
     def feeds(self, window: Window) -> dict[str, NDArray[Any]]:
         """The window as it is: [1, C, W]."""
@@ -36,7 +45,7 @@ class Head:
 
     def read(self, outputs: Mapping[str, NDArray[Any]], window: Window) -> Diagnosis:
         """Score and shares of the blame."""
-        raw = float(outputs[self._score][0])
+        raw = max(float(outputs[name][0]) for name in self._scores)
         parts = outputs[self._contributions][0] if self._contributions else np.empty(0)
         return Diagnosis(
             loop=window.loop,
