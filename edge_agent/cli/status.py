@@ -10,7 +10,8 @@ import click
 
 from edge_agent.cli.output import agent_argument, asked, json_option, show
 
-_MOST = 20  # tags in trouble, each in a line; --json has them all
+_MOST = 20  # lines of tags in trouble; --json has them all
+_NAMED = 8  # tags in one line
 
 
 @click.command()
@@ -76,8 +77,16 @@ def _tags(reply: dict[str, Any]) -> list[str]:
     found = {tag: _stale(said) for tag, said in reply["tags"].items() if said["why"] != "good"}
     for connector in reply["connectors"].values():
         found |= troubles(connector)
-    lines = [f"tag {tag}: {why}" for tag, why in found.items()]
-    return lines[:_MOST] + ([f"and {len(lines) - _MOST} more tags; --json shows them all"] if len(lines) > _MOST else [])
+    alike: dict[str, list[str]] = {}
+    for tag, why in found.items():
+        alike.setdefault(why, []).append(tag)
+    lines = [f"{'tag' if len(tags) == 1 else 'tags'} {_few(tags)}: {why}" for why, tags in alike.items()]
+    more = sum(map(len, list(alike.values())[_MOST:]))
+    return lines[:_MOST] + ([f"and {more} more tags; --json shows them all"] if more else [])
+
+
+def _few(tags: list[str]) -> str:
+    return ", ".join(tags) if len(tags) <= _NAMED else f"{', '.join(tags[:_NAMED])} and {len(tags) - _NAMED} more"
 
 
 def _value(tag: str, said: dict[str, Any]) -> str:

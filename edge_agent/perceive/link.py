@@ -12,6 +12,7 @@ from edge_agent.perceive.intake import Intake
 from edge_agent.perceive.rows import Block, Cutter
 
 _UNFIT = int(UNFIT | Quality.UNCERTAIN)
+_NAMED = 6  # channels, in a reason
 _HELD = int(Quality.HELD)
 
 
@@ -119,12 +120,20 @@ class Perceiver:
 
 
 def _reasons(tags: Sequence[str], quality: np.ndarray) -> tuple[str, ...]:
-    """Why each channel with a value that is neither fit nor bridged spoils the window."""
+    """Why channels with a value that is neither fit nor bridged spoil the window; what has one cause is said once."""
     bad = ((quality & _UNFIT) != 0) & ((quality & _HELD) == 0)
-    return tuple(_why(tags[int(i)], quality[i][bad[i]]) for i in np.flatnonzero(bad.any(axis=1)))
+    alike: dict[tuple[str, int], list[str]] = {}
+    for i in np.flatnonzero(bad.any(axis=1)):
+        flags = quality[i][bad[i]]
+        alike.setdefault((_named(flags), len(flags)), []).append(tags[int(i)])
+    return tuple(f"{_few(names)}: {why} in {count} of {quality.shape[1]} rows" for (why, count), names in alike.items())
 
 
-def _why(tag: str, flags: np.ndarray) -> str:
+def _named(flags: np.ndarray) -> str:
     seen = Quality(int(np.bitwise_or.reduce(flags)) & _UNFIT)
-    names = ", ".join(str(flag.name).lower().replace("_", " ") for flag in seen)
-    return f"{tag}: {names or 'no value'} in {len(flags)} of its rows"
+    return ", ".join(str(flag.name).lower().replace("_", " ") for flag in seen) or "no value"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Each channel's own quality stands in the window; a person needs no list of fifty."""
+    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

@@ -95,8 +95,13 @@ def test_a_thousand_good_tags_take_no_line(page: dict[str, Any]) -> None:
     assert len(text(page).splitlines()) < 12
 
 
-def test_many_bad_tags_are_counted(page: dict[str, Any]) -> None:
+def test_tags_with_the_same_trouble_are_told_in_one_line_and_counted(page: dict[str, Any]) -> None:
     page["tags"] = {f"t{i}": {"value": None, "quality": 4, "why": "stale", "age_s": 3.0} for i in range(1000)}
-    said = text(page)
-    assert "and 980 more tags" in said
-    assert len(said.splitlines()) < 40
+    assert text(page).splitlines()[-1] == "tags t0, t1, t2, t3, t4, t5, t6, t7 and 992 more: stale, last value 3 s ago"
+
+
+def test_many_troubles_are_counted(page: dict[str, Any]) -> None:
+    page["tags"] = {f"t{i}": {"value": None, "quality": 4, "why": "stale", "age_s": float(i % 100)} for i in range(1000)}
+    said = text(page).splitlines()
+    assert said[-1] == "and 800 more tags; --json shows them all"
+    assert len(said) < 40

@@ -70,7 +70,15 @@ def test_a_hole_longer_than_max_gap_is_no_value_and_the_window_says_which_tag() 
     windows = [w for t in range(1, 6) for w in p.tick(mono(t + 0.5))]
     assert [w.fit for w in windows][-4:] == [True, True, False, False]
     assert math.isnan(windows[-1].values[0, 0])
-    assert windows[-1].reasons == ("a: gap in 1 of its rows",)
+    assert windows[-1].reasons == ("a: gap in 1 of 1 rows",)
+
+
+def test_channels_that_one_cause_spoils_are_told_together_and_a_long_list_is_cut() -> None:
+    names = "abcdefgh"
+    p = perceiver(grid(*names, rows=2), *names)
+    feed(p, *(sample(tag, 0.0, 1.0) for tag in names))
+    windows = [w for t in range(1, 9) for w in p.tick(mono(t + 0.5))]
+    assert windows[-1].reasons == ("a, b, c, d, e, f and 2 more: gap in 2 of 2 rows",)
 
 
 def test_a_living_device_that_reports_by_exception_keeps_its_values() -> None:

@@ -128,7 +128,7 @@ def test_every_intent_stood_in_the_ledger_before_its_write_and_was_confirmed_onc
 def test_while_values_are_bad_or_uncertain_the_loop_has_no_evidence_and_holds(story: Story) -> None:
     first, *_ = story.of("decision")
     assert first.payload["unknown"]
-    assert re.search(r"flow: bad.* in \d+ of its rows", first.payload["diagnosis"]["why"])
+    assert re.search(r"flow: bad.* in \d+ of \d+ rows", first.payload["diagnosis"]["why"])
     held = next(r for r in story.of("mode", to="hold") if "uncertain" in r.payload["reason"])
     assert story.since(UNCERTAIN[0], held.wall_ns) > 0
     assert story.since(UNCERTAIN[1], held.wall_ns) < 20
