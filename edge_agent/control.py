@@ -25,6 +25,7 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 _LINE = 1 << 20  # longest request, bytes
 _REPLY = 1 << 26  # longest reply, bytes: the status of a thousand loops is 3 MB
 _IDLE_S = 60.0
+_LOOK_S = 3.0  # between two looks whether our socket is still there
 
 
 def ask(path: Path, request: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
@@ -61,18 +62,41 @@ async def serve(path: Path, handlers: Mapping[str, Handler], ready: asyncio.Even
             peers.discard(writer)
             writer.close()
 
-    _make_room(path)
-    server = await asyncio.start_unix_server(talk, path, limit=_LINE)
-    await asyncio.to_thread(path.chmod, 0o660)
-    if ready:
-        ready.set()
     try:
-        await asyncio.Event().wait()
+        while True:
+            await _listen(path, talk, ready)
+            _log.warning("control socket: %s was removed; it is made again", path)
     finally:
-        server.close()
         for peer in peers:
             peer.transport.abort()
         _make_room(path)
+
+
+async def _listen(
+    path: Path, talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], ready: asyncio.Event | None
+) -> None:
+    """Until our socket bears its name no more: somebody removed it, or mounted another disk over it."""
+    _make_room(path)
+    server = await asyncio.start_unix_server(talk, path, limit=_LINE)
+    try:
+        await asyncio.to_thread(path.chmod, 0o660)
+        ours = await asyncio.to_thread(_identity, path)
+        if ready:
+            ready.set()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if await asyncio.to_thread(_identity, path) != ours:
+                return
+    finally:
+        server.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_room(path: Path) -> None:

@@ -17,6 +17,7 @@ from edge_agent.messages import Mode
 _log = logging.getLogger(__name__)
 _WINDOWS = 3  # good ones in a row before a loop arms itself again
 _PAUSE_NS = 5_000_000_000  # between two tries
+_RETRY_NS = 1_000_000_000  # between two tries to save
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Standing:
     ending: Callable[[], bool]  # the agent is on its way out: what it sheds now is armed again after the restart
     _seen: tuple[Mode, int | None] = (Mode.OBSERVE, None)
     _not_before_ns: int = 0
+    _owed_ns: int | None = None  # when it could not be saved last
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class Standing:
             await self.forget()
         await self._rearm()
         seen = (self.modes.mode, self.modes.until_ns)
-        if seen == self._seen and (baseline is None) == (self.memory.baseline is None):
+        if seen == self._seen and (baseline is None) == (self.memory.baseline is None) and not self._owing():
             return
         self.memory.baseline = baseline
         if seen != self._seen:
@@ -70,12 +72,23 @@ class Standing:
         await self.save()
 
     async def save(self) -> None:
-        """Trouble is logged: the loop goes on, and the worst is that it observes after a restart or learns anew."""
+        """Trouble is logged, and tried again later: the loop goes on, but after a restart it must not arm itself because a person's
+        no found the disk full."""
         try:
             async with self._saving:  # the last to save saves what stands then
                 await asyncio.to_thread(self.memories.save, self.loop, replace(self.memory))
         except OSError as e:
-            _log.error("loop %s: what it must remember cannot be saved: %s", self.loop, e)
+            if self._owed_ns is None:
+                _log.error("loop %s: what it must remember cannot be saved: %s", self.loop, e)
+            self._owed_ns = self.clock.mono_ns()
+        else:
+            if self._owed_ns is not None:
+                _log.warning("loop %s: what it must remember is saved", self.loop)
+            self._owed_ns = None
+
+    def _owing(self) -> bool:
+        """Whether something waits to be saved, and it is time to try."""
+        return self._owed_ns is not None and self.clock.mono_ns() - self._owed_ns >= _RETRY_NS
 
     def _note(self, before: Mode, mode: Mode, until_ns: int | None) -> None:
         if before is not mode:

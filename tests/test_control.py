@@ -95,3 +95,13 @@ async def test_a_client_that_stays_connected_does_not_hold_up_the_end(tmp_path: 
             assert await reader.read() == b""
         writer.close()
     assert not (tmp_path / "s").exists()
+
+
+async def test_a_socket_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.control._LOOK_S", 0.01)
+    async with serving(tmp_path / "s"):
+        (tmp_path / "s").unlink()
+        async with asyncio.timeout(5):
+            while not (tmp_path / "s").exists():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(ask, tmp_path / "s", {"do": "echo", "say": "again"}) == {"ok": True, "heard": "again"}

@@ -17,6 +17,7 @@ from edge_agent.execute.station import Held, Station, Unresolved, described
 from edge_agent.execute.steps import Steps
 from edge_agent.messages import Mode, Outcome, OutcomeStatus
 
+NOT_ON_RECORD = "the ledger cannot be written; `edge-agent status` says why"
 _LOOK_NS = 200_000_000  # not more often than this does a suspicion read from the device
 _CALM = 2  # looks in a row that must agree before an open outcome is settled
 
@@ -32,7 +33,8 @@ class Supervision:
         """Put down what is owed; a ledger that fails holds the loop."""
         await self._book.settle()
         if self._station.modes.mode in (Mode.ARMED, Mode.HOLD):
-            await self._steps.tell("ledger_good" if self._book.healthy else "ledger_bad", reason="")
+            why = "" if self._book.healthy else NOT_ON_RECORD
+            await self._steps.tell("ledger_bad" if why else "ledger_good", reason=why)
 
     async def open_outcomes(self) -> list[Outcome]:
         """Writes of unknown outcome, and processes that have yet to answer."""
