@@ -60,7 +60,7 @@ class Diagnoser:
 
     def _watch(self) -> Watch | None:
         card, config = self._bundle.card, self._config.drift
-        return Watch(config, envelope=card.envelope, score=card.drift.score, tags=self._names()) if config else None
+        return Watch(config, envelope=card.envelope, score=card.drift.score, tags=self._names("picture")) if config else None
 
     @property
     def model(self) -> str:
@@ -206,15 +206,17 @@ class Diagnoser:
 
     def _verdict(self, novelty: float | None, confidence: float | None, seen: Window) -> tuple[DiagnosisStatus, str]:
         if self._novelty is not None and self._familiar and novelty is not None and novelty > self._novelty:
-            why = self._familiar.why(self._channels(seen), self._baseline, self._names())
+            why = self._familiar.why(self._channels(seen), self._baseline, self._names(seen.tags[0]))
             return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {why}"
         if self._confidence is not None and confidence is not None and confidence < self._confidence:
             return "unknown", f"confidence {confidence:.3f} below {self._confidence:g}"
         return "ok", ""
 
-    def _names(self) -> Sequence[str]:
-        coloured = self._picture is not None and self._picture.channels == 3
-        return [f"{self._tags[0]} {colour}" for colour in ("red", "green", "blue")] if coloured else self._tags
+    def _names(self, camera: str) -> Sequence[str]:
+        """Of the channels: the tags, or the colours of one of the cameras."""
+        if self._picture is None:
+            return self._tags
+        return [f"{camera} {colour}" for colour in ("red", "green", "blue")] if self._picture.channels == 3 else [camera]
 
     def _alarming(self, found: Diagnosis) -> bool:
         limit = self._bundle.card.thresholds.alarm
