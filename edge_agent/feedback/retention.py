@@ -1,22 +1,24 @@
 """What is dropped when the ledger is full? The oldest unlabelled first, then labelled, the audit trail last.
 
 Two kinds of step, each one transaction that also writes down what it did: payloads (with their blobs) of one worth; and
-empty records themselves, leaving a hole that the chain vouches for, once they take a quarter of the room or before
-anything that is labelled has to go.
+empty records themselves, leaving holes that the chain vouches for, once they take a quarter of the room or before
+anything that is labelled has to go. What was written down of all that is summed up in one record now and then, or these
+notes would fill the ledger in the end.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.feedback import schema
+from edge_agent.feedback import schema, told
 from edge_agent.feedback.store import Entry, Store
 
 _CHUNK = 4000  # records a step, so that an intent never waits long behind it
 _EMPTY = 300  # bytes of a record without its payload, indexes included
+_NOTES = 64  # records of what was dropped, before they become one
 _NAMES = {schema.PLAIN: "unlabelled", schema.LABELLED: "labelled", schema.AUDITED: "audit"}
 
 Note = Callable[[Mapping[str, Any]], Entry]
@@ -35,6 +37,8 @@ class Dropped:
 def step(store: Store, max_size: float, note: Note, *, spare: bool = False) -> Dropped | None:
     """Drop one chunk; None when nothing is left to drop. `spare`: somebody else fills the disk, so give up only what is
     unlabelled."""
+    if _progress(store.db, "notes") > _NOTES:
+        return _sum_up(store, note)
     if _empty(store.db) * _EMPTY > max_size / 4 and (done := _remove_empty(store, note)):
         return done
     if (done := _drop_payloads(store, schema.PLAIN, max_size, note)) or spare:
@@ -89,28 +93,58 @@ def _oldest(store: Store, worth: int, max_size: float) -> list[tuple[int, int]]:
 
 
 def _remove_empty(store: Store, note: Note) -> Dropped | None:
-    """Remove the oldest run of neighbouring records without payload."""
+    """Remove the oldest records without payload: every run of neighbours among the next chunk of records."""
     start = store.db.execute("SELECT seq FROM record WHERE kept = 0 ORDER BY seq LIMIT 1").fetchone()
     if start is None:
         return None
     look = "SELECT seq, prev, hash, NOT kept FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
-    rows = store.db.execute(look, (start[0], _CHUNK)).fetchall()
-    run: list[tuple[int, bytes, bytes]] = []
-    for seq, prev, mark, empty in rows:
-        if not empty or (run and seq != run[-1][0] + 1):
-            break
-        run.append((seq, prev, mark))
-    first, last, before, after = _joined(store.db, run)
-    what = {"event": "retention", "dropped": "record", "first": first, "last": last, "before": before.hex(), "after": after.hex()}
+    runs = list(_runs(store.db.execute(look, (start[0], _CHUNK)).fetchall()))
+    count = sum(len(run) for run in runs)
+    spans = [[run[0][0], run[-1][0]] for run in runs]
 
     def change(db: sqlite3.Connection) -> None:
-        db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (run[0][0], run[-1][0]))
-        db.execute("DELETE FROM hole WHERE first BETWEEN ? AND ?", (first, last))
-        db.execute("INSERT INTO hole VALUES (?, ?, ?, ?)", (first, last, before, after))
-        _remember(db, "empty", max(0, _empty(db) - len(run)))
+        for run in runs:
+            db.execute("DELETE FROM record WHERE seq BETWEEN ? AND ?", (run[0][0], run[-1][0]))
+            hole = _joined(db, run)
+            db.execute("DELETE FROM hole WHERE first BETWEEN ? AND ?", hole[:2])
+            db.execute("INSERT INTO hole VALUES (?, ?, ?, ?)", hole)
+        _remember(db, "empty", max(0, _empty(db) - count))
 
-    _commit(store, change, note({**what, "count": len(run)}))
-    return Dropped(records=len(run), bytes=len(run) * _EMPTY)
+    _commit(store, change, note({"event": "retention", "dropped": "record", "runs": spans, "count": count}))
+    return Dropped(records=count, bytes=count * _EMPTY)
+
+
+def _runs(rows: list[tuple[int, bytes, bytes, int]]) -> Iterator[list[tuple[int, bytes, bytes]]]:
+    """Neighbouring empty records together: seq, the hash before, the hash."""
+    run: list[tuple[int, bytes, bytes]] = []
+    for seq, prev, mark, empty in rows:
+        if run and not (empty and seq == run[-1][0] + 1):
+            yield run
+            run = []
+        if empty:
+            run.append((seq, prev, mark))
+    if run:
+        yield run
+
+
+def _sum_up(store: Store, note: Note) -> Dropped:
+    """One record instead of all that say what was dropped; they themselves are dropped with it."""
+    query = "SELECT seq, payload FROM line WHERE kind = 'agent' AND worth = ? AND payload IS NOT NULL ORDER BY seq"
+    notes = [(seq, told.spans(payload)) for seq, payload in store.db.execute(query, (schema.LASTING,)).fetchall()]
+    readable = [(seq, spans) for seq, spans in notes if spans is not None]
+    seqs = [seq for seq, _ in readable]
+    payloads = told.joined([(seq, seq) for seq in seqs] + [span for _, spans in readable for span in spans.payloads])
+    records = told.joined([span for _, spans in readable for span in spans.records])
+
+    def change(db: sqlite3.Connection) -> None:
+        marks = [(seq,) for seq in seqs]
+        db.executemany("DELETE FROM payload WHERE seq = ?", marks)
+        db.executemany("UPDATE record SET kept = 0 WHERE seq = ?", marks)
+        _remember(db, "empty", _empty(db) + len(seqs))
+        _remember(db, "notes", 0)
+
+    _commit(store, change, note({"event": "retention", "dropped": "summary", "payloads": payloads, "records": records, "count": len(seqs)}))
+    return Dropped(payloads=len(seqs))
 
 
 def _joined(db: sqlite3.Connection, run: list[tuple[int, bytes, bytes]]) -> tuple[int, int, bytes, bytes]:
@@ -127,6 +161,7 @@ def _commit(store: Store, change: Callable[[sqlite3.Connection], None], entry: E
     store.db.execute("BEGIN IMMEDIATE")
     try:
         change(store.db)
+        _remember(store.db, "notes", _progress(store.db, "notes") + 1)
         seqs, last = store.insert([entry])
         store.db.execute("COMMIT")
     except BaseException:

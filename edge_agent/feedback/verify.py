@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.errors import LedgerDamaged, LedgerError
-from edge_agent.feedback import tip
+from edge_agent.errors import LedgerError
+from edge_agent.feedback import tip, told
 from edge_agent.feedback.chain import GENESIS, digest
 from edge_agent.feedback.reader import Cursor, Reader
-from edge_agent.feedback.row import Row, blobs_of, fault_of, payload_of
+from edge_agent.feedback.row import Row, blobs_of, fault_of
 
 _CHUNK = 2000
 _MOST_FINDINGS = 100
@@ -66,9 +66,8 @@ class _Walk:
         self._report = Report(file=str(reader.file))
         self._hash, self._seq, self._epoch = GENESIS, 0, 0
         self._empty: list[list[int]] = []  # runs of records without payload
-        self._vouched: list[tuple[int, int]] = []
-        self._holes: list[tuple[int, int, str, str]] = []
-        self._vouched_holes: set[tuple[int, int, str, str]] = set()
+        self._holes: list[told.Span] = []
+        self._vouched = told.Spans([], [])
 
     def run(self, progress: Progress | None, acknowledged: int) -> Report:
         total = self._reader.count()
@@ -134,7 +133,7 @@ class _Walk:
         if hole is None or hole[3] != row.prev or not self._meets(hole[0], hole[2]):
             self._report.find(f"records {self._seq + 1} to {row.seq - 1} are missing")
             return
-        self._holes.append((hole[0], hole[1], hole[2].hex(), hole[3].hex()))
+        self._holes.append((hole[0], hole[1]))
         self._report.removed_records += hole[1] - hole[0] + 1
 
     def _meets(self, first: int, before: bytes) -> bool:
@@ -149,14 +148,10 @@ class _Walk:
             self._empty.append([seq, seq])
 
     def _note_retention(self, row: Row) -> None:
-        try:
-            said = payload_of(row)
-            if said.get("event") == "retention" and said["dropped"] == "payload":
-                self._vouched.append((said["first"], said["last"]))
-            elif said.get("event") == "retention":
-                self._vouched_holes.add((said["first"], said["last"], said["before"], said["after"]))
-        except (LedgerDamaged, KeyError) as e:
-            self._report.find(f"record {row.seq}: its payload cannot be read ({e!r})")
+        said = told.spans(row.payload or b"")
+        if said is not None:
+            self._vouched.payloads.extend(said.payloads)
+            self._vouched.records.extend(said.records)
 
     def _check_blobs(self, row: Row) -> None:
         for name in blobs_of(row):
@@ -179,21 +174,10 @@ class _Walk:
             self._report.find("every record is missing")
 
     def _check_what_was_dropped(self) -> None:
-        vouched = _joined(self._vouched)
+        payloads, records = told.joined(self._vouched.payloads), told.joined(self._vouched.records)
         for first, last in self._empty:
-            if not any(low <= first and last <= high for low, high in vouched):
+            if not told.within(first, last, payloads):
                 self._report.find(f"records {first} to {last}: the payload is missing, and no retention record says why")
-        for hole in self._holes:
-            if hole not in self._vouched_holes:
-                self._report.find(f"records {hole[0]} to {hole[1]} were removed, and no retention record says why")
-
-
-def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Overlapping and touching runs as one."""
-    joined: list[tuple[int, int]] = []
-    for first, last in sorted(runs):
-        if joined and first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
-        else:
-            joined.append((first, last))
-    return joined
+        for first, last in self._holes:
+            if not told.within(first, last, records):
+                self._report.find(f"records {first} to {last} were removed, and no retention record says why")

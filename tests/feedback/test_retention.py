@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_agent.feedback import retention
 from edge_agent.feedback.chain import encode
 from edge_agent.feedback.reader import Cursor, Reader
-from edge_agent.feedback.row import Row
+from edge_agent.feedback.row import Row, payload_of
 from edge_agent.feedback.store import Entry, Store
 from edge_agent.feedback.verify import verify
 
@@ -112,6 +112,21 @@ def test_empty_records_become_one_hole_that_the_chain_vouches_for(tmp_path: Path
     again.write([entry("intent", {})])
     assert verify(tmp_path).ok
     again.close()
+
+
+def test_single_records_between_audited_ones_go_too_and_what_is_said_of_it_takes_no_room(tmp_path: Path) -> None:
+    store = Store(tmp_path, 1, 0)
+    for _ in range(20):
+        store.write([entry("intent" if n % 2 else "sample", {"n": n}) for n in range(400)])
+        steps(store, 100_000)
+    with Reader(tmp_path) as reader:
+        said = [payload_of(row) for row in reader.after(Cursor(), 100_000) if row.kind == "agent" and row.payload is not None]
+    assert any(what["dropped"] == "summary" for what in said)
+    assert len(said) < 130
+    report = verify(tmp_path)
+    assert report.ok, report.findings
+    assert report.removed_records > 3000
+    store.close()
 
 
 def test_a_step_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
