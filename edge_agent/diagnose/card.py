@@ -285,6 +285,12 @@ class Card(Model):
         return self.picture.channels if self.picture else len(self.roles)
 
     @property
+    def normal(self) -> tuple[str, ...]:
+        """The head's label for "nothing is wrong", or one for each part of the machine; empty where it has none."""
+        word = self.head.get("normal", ())
+        return (word,) if isinstance(word, str) else tuple(word)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The head's labels, in the order of the graph's output; empty where it has none."""
         return tuple(self.head.get("labels", ()))

@@ -16,7 +16,11 @@ from edge_agent.diagnose import blame, picture, trust
 from edge_agent.diagnose.baseline import Learner
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.card import Picture
+<<<<<<< HEAD
 from edge_agent.diagnose.drift import Watch
+=======
+from edge_agent.diagnose.states import States
+>>>>>>> 3c0fb45 (Four parts of a hydraulic rig named at once: classify takes several parts, and the hydraulic-rig bundle)
 from edge_agent.errors import ModelRefused
 from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
 
@@ -51,6 +55,7 @@ class Diagnoser:
         self._shape = (len(self._tags), card.window.rows)
         self._familiar = trust.Familiarity(card.envelope) if card.envelope else None
         self._median = trust.Median(config.smooth or (1 if card.picture else card.smoothing.median))
+        self._states = States(card.labels, card.normal) if card.normal else None
         self._novelty = _tighter(card.thresholds.novelty, config.trust.novelty, min)
         self._confidence = _tighter(card.thresholds.confidence, config.trust.confidence, max)
         self._raw_alarm = trust.uncalibrate(card.thresholds.alarm, card.calibration)
@@ -180,11 +185,10 @@ class Diagnoser:
         smooth = self._median.add(seen.seq, (0.0 if raw.raw is None else raw.raw, *raw.probabilities.values()))
         score = trust.calibrate(smooth[0], self._bundle.card.calibration)
         found: dict[str, Any] = {"score": score, "confidence": raw.confidence, "novelty": self._how_new(seen)}
-        if labels:
-            total = max(sum(smooth[1:]), 1e-12)
-            shares = {label: p / total for label, p in zip(labels, smooth[1:], strict=True)}
-            best = max(shares, key=shares.__getitem__)
-            found |= {"label": best, "confidence": shares[best], "probabilities": shares}
+        if labels and self._states:
+            shares = self._states.shares(np.array(smooth[1:]))
+            label, confidence = self._states.named(shares)
+            found |= {"label": label, "confidence": confidence, "probabilities": shares}
         elif raw.confidence is None and self._raw_alarm is not None:
             found["confidence"] = self._median.agreement(self._raw_alarm)
         status, why = self._verdict(found["novelty"], found["confidence"], seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -87,20 +88,20 @@ class Asker:
         limit = self._bundle.card.thresholds.alarm
         if limit is not None:
             return np.asarray(np.nan_to_num(score, nan=-np.inf) >= limit)
-        normal = self._bundle.card.head.get("normal")
-        return np.array([d is not None and d.label is not None and d.label != normal for d in said], dtype=bool)
+        normal = self._bundle.card.normal
+        return np.array([d is not None and d.label is not None and d.label not in normal for d in said], dtype=bool)
 
 
-def figures(answers: Answers, labels: Texts, normal: str) -> dict[str, float]:
+def figures(answers: Answers, labels: Texts, normal: Sequence[str]) -> dict[str, float]:
     """Accuracy, macro F1, and the AUROC of normal against all else."""
     found = metrics.classification(answers.label, labels)
-    area = metrics.auroc(answers.score, labels != normal)
+    area = metrics.auroc(answers.score, ~np.isin(labels, list(normal)))
     return found | ({} if area is None else {"auroc": area}) | {"refused": float(answers.novel.mean())}
 
 
-def normal_word(bundle: Bundle) -> str:
-    """What the bundle calls the normal state."""
-    return str(bundle.card.head.get("normal", NORMAL))
+def normal_words(bundle: Bundle) -> tuple[str, ...]:
+    """What the bundle calls the normal state, or that of each part."""
+    return bundle.card.normal or (NORMAL,)
 
 
 def golden_windows(bundle: Bundle) -> Windows:

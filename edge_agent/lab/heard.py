@@ -131,8 +131,7 @@ def _alarms(bundle: Bundle, said: Sequence[Diagnosis], score: NDArray[np.float64
     limit = bundle.card.thresholds.alarm
     if limit is not None:
         return np.asarray(np.nan_to_num(score, nan=-np.inf) >= limit)
-    normal = bundle.card.head.get("normal")
-    return np.array([d.label is not None and d.label != normal for d in said], dtype=bool)
+    return np.array([d.label is not None and d.label not in bundle.card.normal for d in said], dtype=bool)
 
 
 def _columns(bundle: Bundle, scenario: Card) -> tuple[list[int], dict[str, tuple[float, float]]]:

@@ -17,7 +17,7 @@ from edge_agent.diagnose import admission
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.errors import EdgeAgentError, ModelRefused
 from edge_agent.lab import timing
-from edge_agent.lab.answers import Asker, figures, normal_word
+from edge_agent.lab.answers import Asker, figures, normal_words
 from edge_agent.lab.windows import Windows
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -165,7 +165,7 @@ class _Judge:
         self._float = Asker(bundle, fp32).ask(evaluation)
         self._raw = Asker(bundle, fp32).raw(evaluation)
         self._labels = self._float.label if evaluation.labels is None else evaluation.labels
-        self._normal = normal_word(bundle)
+        self._normal = normal_words(bundle)
         self._figures = figures(self._float, self._labels, self._normal)
 
     def caller(self, graph: bytes) -> Callable[[], object]:

@@ -131,3 +131,34 @@ def test_anomaly_takes_the_worse_of_two_statistics_each_in_units_of_its_limit(ti
     made = head(tiny, {"type": "anomaly", "method": "pca"}, {"t2": "t", "q": "q"})
     assert made.read({"t": f32(0.4), "q": f32(1.7)}, tiny.window()).raw == pytest.approx(1.7)
     assert made.read({"t": f32(2.5), "q": f32(1.7)}, tiny.window()).raw == 2.5
+
+
+PARTS = {"type": "classify", "labels": ["pump=0", "pump=2", "valve=90", "valve=100"], "normal": ["pump=0", "valve=100"]}
+
+
+def test_each_part_of_a_machine_has_probabilities_of_its_own(tiny: SimpleNamespace) -> None:
+    found = head(tiny, PARTS, {"logits": "l"}).read({"l": f32([0.0, 0.0, 2.0, 0.0])}, tiny.window())
+    assert found.probabilities["pump=0"] + found.probabilities["pump=2"] == pytest.approx(1.0)
+    assert found.probabilities["valve=90"] == pytest.approx(0.881, abs=1e-3)
+
+
+def test_the_surest_fault_of_any_part_is_named(tiny: SimpleNamespace) -> None:
+    found = head(tiny, PARTS, {"probabilities": "p"}).read({"p": f32([0.1, 0.9, 0.6, 0.4])}, tiny.window())
+    assert (found.label, found.confidence) == ("pump=2", pytest.approx(0.9))
+    assert found.score == pytest.approx(0.9)
+
+
+def test_where_no_part_is_faulty_the_least_sure_one_speaks(tiny: SimpleNamespace) -> None:
+    found = head(tiny, PARTS, {"probabilities": "p"}).read({"p": f32([0.9, 0.1, 0.4, 0.6])}, tiny.window())
+    assert (found.label, found.confidence) == ("valve=100", pytest.approx(0.6))
+
+
+def test_probabilities_of_one_part_that_do_not_sum_to_one_are_no_answer(tiny: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match=r"sum to 1\.5"):
+        head(tiny, PARTS, {"probabilities": "p"}).read({"p": f32([0.5, 1.0, 0.2, 0.3])}, tiny.window())
+
+
+@pytest.mark.parametrize("normal", [["pump=0", "pump=2"], ["pump=0", "valve=80"]])
+def test_each_part_has_one_normal_state(tiny: SimpleNamespace, normal: list[str]) -> None:
+    with pytest.raises(ValueError, match="one of them normal"):
+        head(tiny, {**PARTS, "normal": normal}, {"logits": "l"})

@@ -1,4 +1,8 @@
-"""Model type "classify": the graph gives one probability (or logit) a label; the score is how unlikely the normal label is."""
+"""Model type "classify": the graph gives one probability (or logit) a label; the score is how unlikely the normal label is.
+
+A machine of several parts (multi-label): labels are `part=state`, `normal` lists one normal state of each part, and each part's
+probabilities sum to one. The score is that of the part that is least normal.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pydantic import Field, model_validator
 from edge_agent.config.types import Model
 from edge_agent.diagnose.blame import shares
 from edge_agent.diagnose.card import Card
+from edge_agent.diagnose.states import States
 from edge_agent.errors import ModelRefused
 from edge_agent.messages import Diagnosis, Window
 
@@ -23,13 +28,16 @@ class Config(Model):
 
     type: Literal["classify"]
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000, description="in the order of the graph's output")]
-    normal: Label = Field(description="the label that means: nothing is wrong")
+    normal: Label | tuple[Label, ...] = Field(description="the label that means: nothing is wrong; a list: one `part=state` of each part")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if len(set(self.labels)) != len(self.labels) or self.normal not in self.labels:
-            raise ValueError("each label once, and `normal` must be one of them")
+        self.states()
         return self
+
+    def states(self) -> States:
+        """The labels in their groups. ValueError."""
+        return States(self.labels, (self.normal,) if isinstance(self.normal, str) else self.normal)
 
 
 class Head:
@@ -40,7 +48,7 @@ class Head:
         output = names.probabilities or names.logits
         if output is None:
             raise ModelRefused(f"{card.name}: head classify needs graph.outputs.probabilities or graph.outputs.logits")
-        self._labels, self._normal = config.labels, config.labels.index(config.normal)
+        self._states = config.states()
         self._window, self._output, self._softmax = card.graph.window, output, names.probabilities is None
         self._contributions = names.contributions
 
@@ -50,8 +58,8 @@ class Head:
 
     def read(self, outputs: Mapping[str, NDArray[Any]], window: Window) -> Diagnosis:
         """Label, confidence, and 1 - P(normal) as the score. ValueError if these are no probabilities."""
-        found = self._probabilities(outputs[self._output][0].astype(np.float64))
-        best, raw = int(found.argmax()), float(1.0 - found[self._normal])
+        found = self._states.shares(self._probabilities(outputs[self._output][0].astype(np.float64)))
+        (label, confidence), raw = self._states.named(found), self._states.score(found)
         parts = outputs[self._contributions][0] if self._contributions else np.empty(0)
         return Diagnosis(
             loop=window.loop,
@@ -60,16 +68,17 @@ class Head:
             status="ok",
             score=raw,
             raw=raw,
-            confidence=float(found[best]),
-            label=self._labels[best],
-            probabilities={label: float(p) for label, p in zip(self._labels, found, strict=True)},
+            confidence=confidence,
+            label=label,
+            probabilities=found,
             contributions=shares(parts, window.tags),
         )
 
     def _probabilities(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._softmax:
-            found = np.exp(found - found.max())
-        elif found.min() < -1e-3 or abs(found.sum() - 1) > 1e-2:
-            raise ValueError(f"probabilities from {found.min():.3g} on that sum to {found.sum():.3g}")
-        found = np.maximum(found, 0.0)
-        return np.asarray(found / found.sum())
+        for group in self._states.groups:
+            part = found[group]
+            if self._softmax:
+                found[group] = np.exp(part - part.max())
+            elif part.min() < -1e-3 or abs(part.sum() - 1) > 1e-2:
+                raise ValueError(f"probabilities from {part.min():.3g} on that sum to {part.sum():.3g}")
+        return found
