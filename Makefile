@@ -74,6 +74,7 @@ models: $(BIN)/python ## train every bundle anew; DATA=folder that holds the pub
 	$(BIN)/python models/pump-valve/train.py --data $(DATA)/skab/data
 	$(BIN)/python models/rotor-imbalance/train.py --data $(DATA)/uci_accelerometer
 	$(BIN)/python models/process-faults/train.py --data $(DATA)/tep
+	$(BIN)/python models/hydraulic-rig/train.py --data $(DATA)/uci_hydraulic_1hz
 
 lock: $(VENV)/dev.ok ## pin what was resolved today
 	$(BIN)/pip install --quiet uv

@@ -16,11 +16,8 @@ from edge_agent.diagnose import blame, picture, trust
 from edge_agent.diagnose.baseline import Learner
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.card import Picture
-<<<<<<< HEAD
 from edge_agent.diagnose.drift import Watch
-=======
 from edge_agent.diagnose.states import States
->>>>>>> 3c0fb45 (Four parts of a hydraulic rig named at once: classify takes several parts, and the hydraulic-rig bundle)
 from edge_agent.errors import ModelRefused
 from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
 
