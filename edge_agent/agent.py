@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_agent import app, control, places, recording, reload, status
+from edge_agent import app, choice, control, places, recording, reload, status
+from edge_agent.choice import Choice
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
-from edge_agent.contracts import Connector
+from edge_agent.contracts import Asked, Connector
 from edge_agent.decide.link import Decider
 from edge_agent.decide.modes import Modes
-from edge_agent.diagnose.bundle import Bundle
-from edge_agent.diagnose.link import Diagnoser
 from edge_agent.diagnose.worker import WorkerRuntime
 from edge_agent.errors import EdgeAgentError, LedgerError, PlantError
 from edge_agent.execute.actuator import Assets
@@ -53,12 +52,12 @@ class Live:
     """One loop as it runs."""
 
     runner: Runner
-    diagnoser: Diagnoser
+    diagnoser: Asked
     executor: Executor
     feedback: Feedback
     modes: Modes
     standing: Standing
-    bundle: Bundle
+    chosen: Choice
 
 
 class Agent:
@@ -198,9 +197,10 @@ class Agent:
 
     async def _build(self, name: str) -> Live:
         configuration, config = self.configuration, self.configuration.file.loops[name]
-        diagnoser, bundle = await app.diagnoser(configuration, name, self.runtime, self.clock.mono_ns)
+        chosen = await choice.choose(configuration, name, self.runtime, self.clock.mono_ns)
+        diagnoser = chosen.diagnoser
         memory = self.memories.load(name)
-        self._restore(name, diagnoser, bundle.model_hash, memory)
+        self._restore(name, diagnoser, memory)
         before = await self._past(name) if config.tier else Past()
         modes = Modes(loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=before.locked)
         executor = Executor(
@@ -213,7 +213,7 @@ class Agent:
             clock=self.clock,
             modes=modes,
             config_hash=configuration.hash,
-            card=app.terms(configuration, name, bundle, memory.armed_version),
+            card=choice.terms(configuration, name, chosen, memory.armed_version),
             live=self._reading,
             interlocks=app.interlocks(configuration, name),
             self_check=self._condition,
@@ -244,8 +244,8 @@ class Agent:
         standing = Standing(
             loop=name,
             auto=config.rearm == "auto",
-            armed_as=app.digest(configuration, name, bundle),
-            version=app.version(bundle),
+            armed_as=app.digest(configuration, name, chosen.digest),
+            version=chosen.version,
             memory=memory,
             memories=self.memories,
             modes=modes,
@@ -255,12 +255,12 @@ class Agent:
             ending=self.ended.is_set,
         )
         await standing.begin()
-        await self._append("model", {"event": "admitted", "model": bundle.id, "hash": bundle.hash, "signed_by": bundle.signed_by}, name)
-        return Live(runner=runner, diagnoser=diagnoser, executor=executor, feedback=feedback, modes=modes, standing=standing, bundle=bundle)
+        await self._append("model", chosen.admitted(), name)
+        return Live(runner=runner, diagnoser=diagnoser, executor=executor, feedback=feedback, modes=modes, standing=standing, chosen=chosen)
 
-    def _restore(self, name: str, diagnoser: Diagnoser, model_hash: str, memory: Memory) -> None:
-        if memory.model != model_hash:
-            memory.model, memory.baseline = model_hash, None
+    def _restore(self, name: str, diagnoser: Asked, memory: Memory) -> None:
+        if memory.model != diagnoser.model_hash:
+            memory.model, memory.baseline = diagnoser.model_hash, None
         if memory.baseline is not None:
             try:
                 diagnoser.restore_baseline(memory.baseline)
@@ -376,7 +376,7 @@ class Agent:
         )
 
     def _loop_page(self, live: Live) -> dict[str, Any]:
-        links = {"diagnose": live.diagnoser.status(), "execute": live.executor.status(), "feedback": live.feedback.status()}
+        links = {"diagnose": live.chosen.status(), "execute": live.executor.status(), "feedback": live.feedback.status()}
         return {"model": live.diagnoser.model, **links}
 
     def _new_tags(self, change: reload.Change) -> None:
@@ -391,8 +391,8 @@ class Agent:
 
     def _other_models(self, new: Configuration) -> frozenset[str]:
         """Loops that were refused, or whose bundle on disk is no longer the one that runs."""
-        running = {name: live.bundle for name, live in self.loops.items() if name in new.file.loops}
-        return frozenset({*self.refused, *(name for name, bundle in running.items() if app.replaced(new, name, bundle))})
+        running = {name: live.chosen for name, live in self.loops.items() if name in new.file.loops}
+        return frozenset({*self.refused, *(name for name, chosen in running.items() if choice.replaced(new, name, chosen))})
 
     async def _end_recording(self) -> None:
         if self.recorder is not None and not self.recorder.failed:

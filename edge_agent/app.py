@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 from edge_agent import places, plugin, units
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
-from edge_agent.config.model import Clearance, Cycle, Loop, Perceive, Tag
+from edge_agent.config.model import Clearance, Cycle, Diagnose, Loop, Member, Perceive, Tag
 from edge_agent.contracts import Connector, Policy, Runtime, Setup, Writable
 from edge_agent.decide import expressions
 from edge_agent.decide.expressions import Expression
@@ -140,10 +140,11 @@ def interlocks(configuration: Configuration, name: str) -> dict[str, tuple[Expre
 
 
 def watched(configuration: Configuration, name: str) -> tuple[str, ...]:
-    """Every tag that the loop's policy, interlocks, responses and cycles name."""
+    """Every tag that the loop's policy, interlocks, responses, cycles and rules name."""
     loop = configuration.file.loops[name]
+    rules = [stand_in.rule for stand_in in loop.diagnose.fallback]
     texts = _texts(
-        [configuration.policies[name].model_dump(), {t: w.model_dump() for t, w in loop.execute.items()}, loop.perceive.model_dump()]
+        [rules, configuration.policies[name].model_dump(), {t: w.model_dump() for t, w in loop.execute.items()}, loop.perceive.model_dump()]
     )
     named = {word for text in texts for word in re.findall(r"[A-Za-z][A-Za-z0-9_]*", text)}
     return tuple(sorted(named & configuration.tags.keys()))
@@ -185,30 +186,30 @@ def home(configuration: Configuration) -> Path:
     return configuration.path.parent if configuration.path else Path()
 
 
-def bundle_path(configuration: Configuration, loop: str) -> Path:
-    """The folder of a loop's bundle. ModelRefused if there is none."""
-    name, file = configuration.file.loops[loop].diagnose.model, configuration.path or Path("configuration.yaml")
+def bundle_path(configuration: Configuration, loop: str, model: str | None = None) -> Path:
+    """The folder of a loop's bundle, or of one of its others. ModelRefused if there is none."""
+    name, file = model or configuration.file.loops[loop].diagnose.model, configuration.path or Path("configuration.yaml")
     try:
         return store.resolve(name, beside=file.parent, models=places.models(file)[1:])
     except EdgeAgentError as e:
         raise ModelRefused(f"{configuration.at('loops', loop, 'diagnose', 'model')}: {e}") from e
 
 
-def replaced(configuration: Configuration, loop: str, running: Bundle) -> bool:
+def replaced(configuration: Configuration, loop: str, running: Bundle, model: str | None = None) -> bool:
     """Whether another bundle now lies where this loop's comes from. One that cannot be read replaces nothing."""
     try:
-        path = bundle_path(configuration, loop)
+        path = bundle_path(configuration, loop, model)
         manifest = (path / manifests.MANIFEST).read_bytes()
     except (ModelRefused, OSError):
         return False
     return path != running.path or hashlib.sha256(manifest).hexdigest() != running.hash
 
 
-def digest(configuration: Configuration, name: str, bundle: Bundle) -> str:
-    """What a person arms: the loop, its policy, the tags it uses and its model, as one hash."""
+def digest(configuration: Configuration, name: str, model: str) -> str:
+    """What a person arms: the loop, its policy, the tags it uses and the hash of its model, as one hash."""
     loop = configuration.file.loops[name]
     said = {
-        "model": bundle.hash,
+        "model": model,
         "loop": loop.model_dump(mode="json", exclude={"decide"}),
         "policy": configuration.policies[name].model_dump(mode="json"),
         "tags": {tag: configuration.tags[tag].model_dump(mode="json") for tag in sorted(uses(configuration, name))},
@@ -228,10 +229,19 @@ def shares(configuration: Configuration) -> dict[str, Clearance]:
 
 
 async def diagnoser(
-    configuration: Configuration, name: str, runtime: LoadingRuntime, now_ns: Callable[[], int] | None = None
+    configuration: Configuration,
+    name: str,
+    runtime: LoadingRuntime,
+    now_ns: Callable[[], int] | None = None,
+    *,
+    member: Diagnose | Member | None = None,
 ) -> tuple[Diagnoser, Bundle]:
-    """A loop's model, loaded, and allowed in this loop; `now_ns` is the monotonic clock of the live agent. ModelRefused."""
-    path, loop = bundle_path(configuration, name), configuration.file.loops[name]
+    """A loop's model (or another `member` of it), loaded, and allowed in this loop; `now_ns` is the monotonic clock of the live agent.
+    ModelRefused."""
+    loop = configuration.file.loops[name]
+    asked = member or loop.diagnose
+    config = loop.diagnose.model_copy(update={"model": asked.model, "roles": asked.roles})
+    path = bundle_path(configuration, name, asked.model)
     await runtime.load(path)
     bundle = runtime.opened(path)
     bundles.refuse_tier(bundle, name, loop.tier)
@@ -241,9 +251,9 @@ async def diagnoser(
         bundle,
         bundle.head(),
         runtime,
-        loop.diagnose,
+        config,
         tags=loop.perceive.tags,
-        scale=_scales(configuration, loop, bundle, name),
+        scale=_scales(configuration, loop, bundle, name, asked.roles),
         now_ns=now_ns,
     )
     return made, bundle
@@ -266,11 +276,13 @@ def _refuse_other_windows(configuration: Configuration, name: str, bundle: Bundl
     raise ModelRefused(f"{where}: rows {every:g} s apart; {bundle.id} was trained on rows {wanted}")
 
 
-def _scales(configuration: Configuration, loop: Loop, bundle: Bundle, name: str) -> dict[str, tuple[float, float]]:
+def _scales(
+    configuration: Configuration, loop: Loop, bundle: Bundle, name: str, roles: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
     """From each tag's unit to its role's. ModelRefused if one cannot become the other."""
     scales: dict[str, tuple[float, float]] = {}
     for i, role in enumerate(bundle.card.roles):
-        tag = loop.diagnose.roles.get(role.role) or (loop.perceive.tags[i] if i < len(loop.perceive.tags) else None)
+        tag = roles.get(role.role) or (loop.perceive.tags[i] if i < len(loop.perceive.tags) else None)
         unit = configuration.tags[tag].unit if tag else None
         if tag is None or unit is None or role.unit is None:
             continue

@@ -145,6 +145,15 @@ class Region(NamedTuple):
     bottom: float
 
 
+class Ballot(NamedTuple):
+    """What one of several models said of a window."""
+
+    model: str
+    status: DiagnosisStatus
+    score: float | None
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What the model says of a window. Only status "ok" is evidence for an action."""
@@ -166,6 +175,7 @@ class Diagnosis:
     regions: tuple[Region, ...] = ()  # of a picture: what was found where, the surest first
     heat: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)  # of a picture: [h, w], higher is more to blame
     drifting: tuple[str, ...] = ()  # what has moved away from the training data for long: "flow level: +2.3 deviations"
+    votes: tuple[Ballot, ...] = ()  # where several models look at a window: what each said
     model: str = ""  # name@version
     model_hash: str = ""
 

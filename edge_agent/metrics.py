@@ -40,6 +40,13 @@ METRICS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("loop_armed", "gauge", "1 while the loop may write.", "loop", ("loops", "*", "armed")),
     ("loop_score", "gauge", "Newest score.", "loop", ("loops", "*", "diagnosis", "score")),
     ("loop_novelty", "gauge", "Newest novelty.", "loop", ("loops", "*", "diagnosis", "novelty")),
+    (
+        "loop_fallback",
+        "gauge",
+        "1 while a fall-back stands in for the loop's own model.",
+        "loop",
+        ("loops", "*", "diagnose", "fallback"),
+    ),
     ("loop_drifting", "gauge", "1 while score, novelty or inputs have moved away from training.", "loop", (*_DRIFT, "drifting")),
     ("loop_drift_score_psi", "gauge", "Population stability index of the score.", "loop", (*_DRIFT, "score_psi")),
     ("loop_drift_novelty_ks", "gauge", "How far novelty lies above that of training.", "loop", (*_DRIFT, "novelty_ks")),

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from edge_agent import app
+from edge_agent import app, choice
 from edge_agent.config.load import Configuration
 from edge_agent.decide.link import Decider
 from edge_agent.diagnose.runtime import InProcessRuntime
@@ -23,7 +23,7 @@ async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exac
     runtime = InProcessRuntime(app.opener(configuration))
 
     async def start(name: str) -> tuple[View, Middle]:
-        diagnoser, _ = await app.diagnoser(configuration, name, runtime)
+        diagnoser = (await choice.choose(configuration, name, runtime)).diagnoser
         decider = Decider(app.policy(configuration, name), name)
         return app.view(configuration, name, partial(_readings, perceiver, replay, name)), Middle(diagnoser, decider)
 

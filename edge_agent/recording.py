@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from edge_agent.contracts import Situation
 from edge_agent.errors import EdgeAgentError
-from edge_agent.messages import Decision, LinkState, Sample
+from edge_agent.messages import Decision, Diagnosis, LinkState, Sample
 
 VERSION = 2  # 2: turns say whether the blame was found
 _LENGTH = struct.Struct("<I")
@@ -39,7 +39,7 @@ _FRAME_MAX = 64 << 20
 _FLUSH_S = 1.0
 _CHUNK = 1 << 16
 _QUEUE = 10_000
-_TIMED = ("late", "failed")  # diagnoses that a replay cannot come to by itself
+TIMED = ("late", "failed")  # diagnoses that a replay cannot come to by itself
 
 Frame = list[Any]
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
@@ -76,10 +76,18 @@ def link_frame(state: LinkState) -> Frame:
     return ["link", state.connector, state.state, state.mono_ns]
 
 
+def _timed(diagnosis: Diagnosis) -> list[Any] | None:
+    """What of a diagnosis depended on time; of several models also which of them was late or failed."""
+    members = [[b.status, b.why] if b.status in TIMED else None for b in diagnosis.votes]
+    if any(members):
+        return [diagnosis.status, diagnosis.why, members]
+    return [diagnosis.status, diagnosis.why] if diagnosis.status in TIMED else None
+
+
 def turn_frame(situation: Situation, decision: Decision) -> Frame:
     """A turn of a loop as it is written."""
     diagnosis = situation.diagnosis
-    timed = [diagnosis.status, diagnosis.why] if diagnosis.status in _TIMED else None
+    timed = _timed(diagnosis)
     return [
         "turn",
         decision.loop,

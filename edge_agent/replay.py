@@ -14,7 +14,7 @@ from edge_agent.contracts import Situation
 from edge_agent.loop import Decide, Diagnose
 from edge_agent.messages import Decision, Diagnosis, LinkState, Window
 from edge_agent.perceive.link import Perceiver, View
-from edge_agent.recording import Frame, canonical, samples_of
+from edge_agent.recording import TIMED, Frame, canonical, samples_of
 
 _WAITING = 64  # windows of a loop that wait for their turn; the live queue is shorter
 
@@ -180,7 +180,10 @@ class Replay:
         self, window: Window, applied: dict[str, Any], armed: bool, timed: Any, recorded: bytes | None, *, blamed: bool = True
     ) -> Replayed:
         middle = self._middles[window.loop]
-        if timed:  # the recorded turn was late or failed: that depended on time and is taken as it was
+        again = getattr(middle.diagnose, "again", None)
+        if timed and len(timed) > 2 and again is not None:
+            diagnosis = await again(window, timed[2])
+        elif timed and timed[0] in TIMED:  # the recorded turn was late or failed: that depended on time and is taken as it was
             diagnosis = Diagnosis(loop=window.loop, window=window.seq, end_ns=window.end_ns, status=timed[0], why=timed[1])
         else:
             diagnosis = await middle.diagnose.diagnose(window)

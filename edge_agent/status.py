@@ -137,6 +137,7 @@ def _turn(turn: Turn | None) -> dict[str, Any]:
             "label": diagnosis.label,
             "confidence": diagnosis.confidence,
             "novelty": diagnosis.novelty,
+            "votes": [ballot._asdict() for ballot in diagnosis.votes],
             "drifting": list(diagnosis.drifting),
             "contributions": dict(diagnosis.contributions[:5]),
             "window": diagnosis.window,

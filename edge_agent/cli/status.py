@@ -40,6 +40,8 @@ def _loop(name: str, loop: dict[str, Any]) -> Iterator[str]:
     until = f" until {loop['until']}" if loop.get("until") else ""
     yield f"loop {name}: {loop['mode']}{until}, {loop['why']}"
     yield f"  says    {_diagnosis(loop)} ({loop['model']})"
+    if why := loop.get("diagnose", {}).get("refused"):
+        yield f"  {'FALL-BACK' if loop['diagnose']['fallback'] else 'WITHOUT'}  {'; '.join(why)}"
     if loop["diagnosis"] and loop["diagnosis"].get("drifting"):
         yield f"  DRIFTING  {'; '.join(loop['diagnosis']['drifting'])}"
     if loop["state"]:

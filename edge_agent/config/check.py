@@ -150,14 +150,20 @@ def _mode(findings: Findings, name: str, loop: Loop) -> None:
 
 
 def _model(findings: Findings, name: str, loop: Loop, file: str | None) -> None:
-    """A missing bundle stops an armed loop; others may get theirs later, by `models install`."""
+    """A missing bundle stops an armed loop without a fall-back; others may get theirs later, by `models install`."""
     from edge_agent import places
 
-    if file is None or loop.mode == "off" or places.bundle(loop.diagnose.model, Path(file)) is not None:
+    if file is None or loop.mode == "off":
         return
-    note = findings.error if loop.mode == "armed" else findings.warn
-    what = f"there is no model bundle `{loop.diagnose.model}` (a folder with card.yaml)"
-    note(("loops", name, "diagnose", "model"), what, "`edge-agent models list` shows what is installed")
+    said = loop.diagnose
+    more = [(("also", i, "model"), m.model) for i, m in enumerate(said.also)]
+    more += [(("fallback", i, "model"), m.model) for i, m in enumerate(said.fallback) if m.model is not None]
+    for at, model in [(("model",), said.model), *more]:
+        if places.bundle(model, Path(file)) is None:
+            stops = loop.mode == "armed" and not said.also and not said.fallback
+            note = findings.error if stops else findings.warn
+            what = f"there is no model bundle `{model}` (a folder with card.yaml)"
+            note(("loops", name, "diagnose", *at), what, "`edge-agent models list` shows what is installed")
 
 
 def _one_master(findings: Findings, loops: dict[str, Loop]) -> None:

@@ -35,6 +35,9 @@ def _of_loop(name: str, loop: Loop) -> Iterator[tuple[Path, str]]:
     if loop.perceive.cycle is not None:
         yield ("loops", name, "perceive", "cycle", "start"), loop.perceive.cycle.start
         yield ("loops", name, "perceive", "cycle", "stop"), loop.perceive.cycle.stop
+    for index, stand_in in enumerate(loop.diagnose.fallback):
+        if stand_in.rule is not None:
+            yield ("loops", name, "diagnose", "fallback", index, "rule"), stand_in.rule
     for tag, write in loop.execute.items():
         for index, text in enumerate(write.interlocks):
             yield ("loops", name, "execute", tag, "interlocks", index), text

@@ -3,9 +3,9 @@ what must hold between them is checked in check.py."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from edge_agent.config.types import Duration, Model, Rate, Share, Size, Time
 
@@ -90,6 +90,27 @@ class Drift(Model):
     shift: Annotated[float, Field(gt=0, description="mean level or spread of an input, in deviations of the training windows")] = 3.0
 
 
+class Member(Model):
+    """One more model that looks at the same windows."""
+
+    model: str = Field(description="folder of the bundle, as in `diagnose.model`")
+    roles: dict[TagName, TagName] = Field(default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags")
+
+
+class Fallback(Model):
+    """What stands in where the model is missing or refused: another one, or a rule, which never writes."""
+
+    model: str | None = Field(default=None, description="folder of a bundle, as in `diagnose.model`")
+    roles: dict[TagName, TagName] = Field(default_factory=dict, description="model input -> tag; unset: by the order of perceive.tags")
+    rule: str | None = Field(default=None, description="expression over tags: score 1 where it is true, 0 where it is false")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.model is None) == (self.rule is None):
+            raise ValueError("give a `model` or a `rule`, one of them")
+        return self
+
+
 class Diagnose(Model):
     """Which model says what the window means."""
 
@@ -101,6 +122,22 @@ class Diagnose(Model):
         default=None, description="windows in the running median; default: the card's"
     )
     drift: Drift | None = Field(default=Drift(), description="null: no watch")
+    also: Annotated[list[Member], Field(max_length=7)] = Field(
+        default_factory=list, description="models that vote with it, each on the same windows"
+    )
+    vote: Literal["median", "mean", "highest", "lowest"] = Field(default="median", description="how several scores become one")
+    quorum: Annotated[int, Field(ge=1, le=8)] | None = Field(
+        default=None, description="how many of them must have evidence; default: more than half"
+    )
+    fallback: Annotated[list[Fallback], Field(max_length=4)] = Field(
+        default_factory=list, description="tried in this order where the model is missing or refused"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.quorum is not None and self.quorum > 1 + len(self.also):
+            raise ValueError(f"quorum {self.quorum} of {1 + len(self.also)} models; ask for fewer, or add some under `also`")
+        return self
 
 
 class Verify(Model):

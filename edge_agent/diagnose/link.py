@@ -69,6 +69,16 @@ class Diagnoser:
         """name@version."""
         return self._bundle.id
 
+    @property
+    def model_hash(self) -> str:
+        """Of the graph that runs."""
+        return self._bundle.model_hash
+
+    @property
+    def learns(self) -> bool:
+        """Whether it needs a baseline of this very machine."""
+        return self._learner is not None
+
     def reset(self) -> None:
         """Forget the smoothing: after a restart, a config or a model change, a change of mode."""
         self._median.clear()
@@ -102,15 +112,15 @@ class Diagnoser:
     async def diagnose(self, window: Window) -> Diagnosis:
         """Never raises for anything that a window or a model can do: the status says it."""
         if not window.fit:
-            return self._no("unknown", "; ".join(window.reasons) or "the window is not fit", window)
+            return self.no("unknown", "; ".join(window.reasons) or "the window is not fit", window)
         if self._picture:
             return await self._look(window, self._picture)
         if window.values.shape != self._shape:
-            return self._no("failed", f"a window of {window.values.shape}; {self.model} takes {self._shape}", window)
+            return self.no("failed", f"a window of {window.values.shape}; {self.model} takes {self._shape}", window)
         seen = self._in_roles(window)
         if not np.isfinite(seen.values).all():
             bad = [t for t, row in zip(seen.tags, seen.values, strict=True) if not np.isfinite(row).all()]
-            return self._no("unknown", f"{', '.join(bad)}: not finite", window)
+            return self.no("unknown", f"{', '.join(bad)}: not finite", window)
         if self._learner and self._baseline is None:
             return self._learn(self._learner, seen)
         return await self._ask(seen)
@@ -121,7 +131,7 @@ class Diagnoser:
         try:
             found = picture.fitted(seen, spec) if picture.fits(seen, spec) else await asyncio.to_thread(picture.fitted, seen, spec)
         except ValueError as e:
-            return self._no("failed", str(e), window)
+            return self.no("failed", str(e), window)
         return await self._ask(replace(window, values=found))
 
     async def _ask(self, seen: Window) -> Diagnosis:
@@ -129,9 +139,9 @@ class Diagnoser:
             outputs = await self._run(self._head.feeds(seen), self._left_s(seen))
             raw = self._read(outputs, seen)
         except TimeoutError as e:
-            return self._no("late", str(e), seen)
+            return self.no("late", str(e), seen)
         except (RuntimeError, ValueError) as e:
-            return self._no("failed", str(e), seen)
+            return self.no("failed", str(e), seen)
         judged = self._judge(raw, seen)
         if not judged.contributions and self._picture is None and self._alarming(judged):
             judged = replace(judged, contributions=await self._occlude(judged, seen))
@@ -170,9 +180,9 @@ class Diagnoser:
     def _learn(self, learner: Learner, seen: Window) -> Diagnosis:
         learner.take(seen, seen.values)
         if learner.baseline is None:
-            return self._no("unknown", f"learning baseline {learner.progress}", seen)
+            return self.no("unknown", f"learning baseline {learner.progress}", seen)
         self._baseline = learner.baseline
-        return self._no("unknown", "learnt the baseline", seen)
+        return self.no("unknown", "learnt the baseline", seen)
 
     # ------------------------------------------------------------ after the model
 
@@ -243,7 +253,8 @@ class Diagnoser:
         each = ({name: array[i : i + 1] for name, array in outputs.items()} for i in range(len(windows)))
         return [self._read(one, seen).raw or 0.0 for one in each]
 
-    def _no(self, status: DiagnosisStatus, why: str, window: Window) -> Diagnosis:
+    def no(self, status: DiagnosisStatus, why: str, window: Window) -> Diagnosis:
+        """No evidence of this window, and why."""
         return Diagnosis(
             loop=self._loop,
             window=window.seq,

@@ -63,6 +63,7 @@ def describe_diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "label": diagnosis.label,
         "probabilities": dict(diagnosis.probabilities),
         "contributions": [list(pair) for pair in diagnosis.contributions],
+        "votes": [list(ballot) for ballot in diagnosis.votes],
         "drifting": list(diagnosis.drifting),
         "model": diagnosis.model,
         "model_hash": diagnosis.model_hash,

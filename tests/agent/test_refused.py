@@ -119,4 +119,4 @@ async def test_a_model_that_was_installed_is_found_in_its_store(rig: Any) -> Non
     rig.said["loops"]["p1"]["diagnose"]["model"] = str(home / "stored")
     async with rig.running() as run:
         await run.turns("p1", 1)
-        assert run["p1"].bundle.path == home / "stored" / "1.0.0-abc"
+        assert run["p1"].chosen.bundles[0].path == home / "stored" / "1.0.0-abc"

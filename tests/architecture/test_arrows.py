@@ -22,6 +22,7 @@ NOT_PURE = {"asyncio", "logging", "time", "random", "os", "threading", "socket",
 BUILDERS = {  # who may know more than two links, and why
     "edge_agent.agent": "puts the parts of each loop together and keeps them",
     "edge_agent.app": "builds each part from its section of the configuration",
+    "edge_agent.choice": "builds what diagnoses a loop: one model, several, or a stand-in",
     "edge_agent.offline": "builds the thinking links for a replay",
 }
 CLOCKS = {

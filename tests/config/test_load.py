@@ -238,3 +238,17 @@ def test_every_model_is_strict_and_closed() -> None:
             assert kind.model_config.get("strict"), name
             assert kind.model_config.get("extra") == "forbid", name
             assert kind.model_config.get("allow_inf_nan") is False, name
+
+
+def test_an_armed_loop_without_its_bundle_is_only_a_warning_where_something_stands_in(
+    loaded: Callable[..., Configuration], wrong: Wrong, good: str
+) -> None:
+    stands_in = good.replace("mode: advise", "mode: armed").replace(
+        "some-model}", "some-model, fallback: [{rule: flow > 14}, {model: other}]}"
+    )
+    found = [w.what for w in loaded(stands_in).warnings]
+    assert any("`some-model`" in what for what in found)
+    assert any("`other`" in what for what in found)
+    (problem,) = wrong(stands_in.replace("flow > 14", "fluw > 14"))
+    assert "did you mean" in str(problem)
+    assert problem.path.endswith("fallback[0].rule")
