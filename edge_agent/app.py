@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any, Protocol, cast
 
 from edge_agent import places, plugin, units
 from edge_agent.clock import Clock
+from edge_agent.config import fit
 from edge_agent.config.load import Configuration
 from edge_agent.config.model import Clearance, Cycle, Diagnose, Loop, Member, Perceive, Tag
 from edge_agent.contracts import Connector, Policy, Runtime, Setup, Writable
@@ -79,7 +79,7 @@ def view(configuration: Configuration, name: str, readings: Readings) -> View:
 
 def _cutter(configuration: Configuration, perceive: Perceive, readings: Readings) -> Cutter:
     channels = [_channel(tag, configuration.tags[tag], perceive) for tag in perceive.tags]
-    rate = _waveform_rate(configuration.tags[perceive.tags[0]])
+    rate = fit.waveform_rate(configuration.tags[perceive.tags[0]])
     if rate and len(channels) == 1:
         return Wave(channels[0], rows=perceive.window, hop=perceive.hop, step_ns=round(_NS / rate))
     if perceive.follow:
@@ -111,15 +111,6 @@ def _cycles(configuration: Configuration, perceive: Perceive, cycle: Cycle, grid
         rows=perceive.window,
         longest=round(cycle.longest / (perceive.every or 1.0)),
     )
-
-
-def _waveform_rate(tag: Tag) -> float | None:
-    """Samples per second if the tag carries blocks of a waveform that are not reduced to one number."""
-    decode = getattr(tag, "decode", None)
-    if getattr(decode, "reduce", None) not in (None, "none"):
-        return None
-    rate = getattr(decode, "rate", None)
-    return float(rate) if rate else None
 
 
 def policy(configuration: Configuration, name: str) -> Policy:
@@ -245,7 +236,7 @@ async def diagnoser(
     await runtime.load(path)
     bundle = runtime.opened(path)
     bundles.refuse_tier(bundle, name, loop.tier)
-    _refuse_other_windows(configuration, name, bundle)
+    _refuse_misfit(configuration, name, bundle, asked.roles)
     made = Diagnoser(
         name,
         bundle,
@@ -253,45 +244,35 @@ async def diagnoser(
         runtime,
         config,
         tags=loop.perceive.tags,
-        scale=_scales(configuration, loop, bundle, name, asked.roles),
+        scale=_scales(configuration, loop, bundle, asked.roles),
         now_ns=now_ns,
     )
     return made, bundle
 
 
-def _refuse_other_windows(configuration: Configuration, name: str, bundle: Bundle) -> None:
-    """ModelRefused unless the loop cuts its windows as the model was trained on: as many rows, as far apart."""
-    perceive, span = configuration.file.loops[name].perceive, bundle.card.window
-    if perceive.window != span.rows:
-        where = configuration.at("loops", name, "perceive", "window")
-        raise ModelRefused(f"{where}: {perceive.window} rows; {bundle.id} was trained on {span.rows}; write `window: {span.rows}`")
-    rate = _waveform_rate(configuration.tags[perceive.tags[0]]) if len(perceive.tags) == 1 else None
-    every = 1 / rate if rate else perceive.every
-    if every is None or (span.every is not None and math.isclose(every, span.every, rel_tol=1e-6)):
-        return  # a row at each sample of a tag: as far apart as its source sends
-    if span.every is None and perceive.cycle is not None:
-        return
-    where = configuration.at("loops", name, "perceive", "every")
-    wanted = f"{span.every:g} s apart" if span.every is not None else "one for each event; write `follow: TAG` instead"
-    raise ModelRefused(f"{where}: rows {every:g} s apart; {bundle.id} was trained on rows {wanted}")
+def _refuse_misfit(configuration: Configuration, name: str, bundle: Bundle, roles: Mapping[str, str]) -> None:
+    """ModelRefused unless the loop gives the model what its card asks for."""
+    card = bundle.card
+    asked = fit.Asked(
+        model=bundle.id,
+        rows=card.window.rows,
+        every_s=card.window.every,
+        roles=tuple((role.role, role.unit) for role in card.roles),
+        picture=card.picture is not None,
+    )
+    wrong = list(fit.misfits(name, configuration.file.loops[name], configuration.tags, asked, roles))
+    if wrong:
+        raise ModelRefused("\n".join(f"{configuration.at(*m.path)}: {m.what}; {m.cure}" for m in wrong))
 
 
-def _scales(
-    configuration: Configuration, loop: Loop, bundle: Bundle, name: str, roles: Mapping[str, str]
-) -> dict[str, tuple[float, float]]:
-    """From each tag's unit to its role's. ModelRefused if one cannot become the other."""
+def _scales(configuration: Configuration, loop: Loop, bundle: Bundle, roles: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """From each tag's unit to its role's."""
     scales: dict[str, tuple[float, float]] = {}
     for i, role in enumerate(bundle.card.roles):
         tag = roles.get(role.role) or (loop.perceive.tags[i] if i < len(loop.perceive.tags) else None)
         unit = configuration.tags[tag].unit if tag else None
-        if tag is None or unit is None or role.unit is None:
-            continue
-        try:
+        if tag is not None and unit is not None and role.unit is not None:
             scales[tag] = units.factor(unit, role.unit)
-        except ValueError as e:
-            raise ModelRefused(
-                f"{configuration.at('loops', name, 'perceive', 'tags')}: {tag} for role {role.role} of {bundle.id}: {e}"
-            ) from e
     return scales
 
 

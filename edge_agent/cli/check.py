@@ -42,13 +42,14 @@ Report = tuple[Path, list[Problem], tuple[Problem, ...], "Configuration | None"]
 
 
 def _report(file: Path, *, resolve_secrets: bool) -> Report:
+    from edge_agent.config import fit
     from edge_agent.config.load import load
 
     try:
         configuration = load(file, resolve_secrets=resolve_secrets)
     except ConfigError as error:
         return file, error.problems, error.warnings, None
-    return file, [], configuration.warnings, configuration
+    return file, fit.problems(configuration), configuration.warnings, configuration
 
 
 def _as_json(file: Path, problems: list[Problem], warnings: tuple[Problem, ...], configuration: Configuration | None) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _print(
     lines = _lines(file) if problems or warnings else []
     _findings(warnings, lines, click.style("warning", fg="yellow", bold=True))
     _findings(problems, lines, click.style("error", fg="red", bold=True))
-    if configuration is None:
+    if configuration is None or problems:
         click.echo(f"{file}: {_count(len(problems), 'problem')}; nothing was started", err=True)
     elif effective:
         from edge_agent.config.effective import text

@@ -75,7 +75,7 @@ def damaged_store(rig: Any) -> None:
             a_model_of_events,
             r"loops.odd.perceive.every: rows 0.02 s apart; odd@1.0.0 was trained on rows one for each event; write `follow",
         ),
-        (other_tags, r"loops.odd.perceive.tags: 1 tags; odd@1.0.0 takes 2: flow, level"),
+        (other_tags, r"loops.odd.perceive.tags: 1 tags; odd@1.0.0 takes 2"),
         (nowhere, r"rig.yaml:\d+:\d+: loops.odd.diagnose.model: model 'odd/or/even': no bundle at "),
         (damaged_store, r"loops.odd.diagnose.model: .*stored: nothing is installed here, or its state.json is damaged"),
     ],
