@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from pathlib import Path
 
-BENCHES = {"worker": "what the killable worker adds", "scale": "a thousand loops", "footprint": "memory, idle, start"}
+BENCHES = {"pipe": "MQTT message to command", "worker": "what the killable worker adds", "scale": "a thousand loops", "footprint": "memory, idle, start"}
 
 
 def main() -> None:

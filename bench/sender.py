@@ -124,7 +124,7 @@ def pumps(count: int, channels: int, seconds: int) -> Iterator[bytes]:
             yield publish(topic, f"{{{values}}}".encode())
 
 
-def wave(count: int, *, rate: float, flips: Sequence[int], qos: int = 0) -> list[bytes]:
+def wave(count: int, *, rate: float, flips: Sequence[int], qos: int = 0, name: str = "p1") -> list[bytes]:
     """Messages of about 120 bytes from one sensor; its level changes at the messages that `flips` names (from 0)."""
     draw, level, at = random.Random(4), 9.5, set(flips)
     begin_ns, step_ns = time.time_ns() + 200_000_000, 1e9 / rate
@@ -132,17 +132,17 @@ def wave(count: int, *, rate: float, flips: Sequence[int], qos: int = 0) -> list
     for i in range(count):
         level = 20.0 - level if i in at else level
         said = f'{{"t":{begin_ns + int(i * step_ns)},"v":{level + draw.uniform(-0.4, 0.4):.4f},"q":"good","sensor":"p1-vib-de","unit":"mm/s","n":"{i:08d}"}}'
-        frames.append(publish("plant/p1/x", said.encode(), mid=i % 65535 + 1 if qos else 0))
+        frames.append(publish(f"plant/{name}/x", said.encode(), mid=i % 65535 + 1 if qos else 0))
     return frames
 
 
 def _wave(spec: dict[str, Any]) -> dict[str, Any]:
     """Send a wave and wait for the answer to its last flip."""
-    plant = Plant(spec["port"], "plant", echo="plant/p1/sw")
-    plant.subscribe("plant/p1/set")
-    flips, rate = spec["flips"], spec["rate"]
-    frames = wave(spec["count"], rate=rate or 50_000, flips=flips, qos=spec.get("qos", 0))
-    plant.sock.sendall(publish("plant/p1/sw", b'{"v": 0}'))
+    name, flips, rate = spec.get("name", "p1"), spec["flips"], spec["rate"]
+    plant = Plant(spec["port"], f"plant-{name}", echo=f"plant/{name}/sw")
+    plant.subscribe(f"plant/{name}/set")
+    frames = wave(spec["count"], rate=rate or 50_000, flips=flips, qos=spec.get("qos", 0), name=name)
+    plant.sock.sendall(publish(f"plant/{name}/sw", b'{"v": 0}'))
     began = time.monotonic_ns()
     left = []
     if rate:
