@@ -40,6 +40,7 @@ loops:
       actions: {{low: {{set: {{sw: 0}}}}, high: {{set: {{sw: 1}}}}}}
     execute:
       sw: {{limits: [0, 1], step: 1, max_step: 1, min_interval: 0 s, per_hour: 1000000, reversals_per_hour: 1000000, verify: {{within: 2 s}}}}
+    feedback: {{keep: {{per_day: 100}}}}
 """
 
 

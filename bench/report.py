@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,12 @@ class Section:
     goals: list[Goal] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Section:
+        """From what `dataclasses.asdict` made of it."""
+        goals, tables = [Goal(**goal) for goal in told["goals"]], [Table(**table) for table in told["tables"]]
+        return cls(title=told["title"], about=told["about"], goals=goals, tables=tables, notes=told["notes"])
 
     def text(self) -> str:
         """As markdown."""
