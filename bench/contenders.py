@@ -80,7 +80,15 @@ def bundle(folder: Path, rows: int = ROWS) -> Made:
 
 @contextlib.contextmanager
 def ours(
-    folder: Path, port: int, made: Made, *, name: str = "ours", hop: int = 16, qos: int = 0, record: bool = False, cores: set[int] | None = None
+    folder: Path,
+    port: int,
+    made: Made,
+    *,
+    name: str = "ours",
+    hop: int = 16,
+    qos: int = 0,
+    record: bool = False,
+    cores: set[int] | None = None,
 ) -> Iterator[Contender]:
     """The whole agent; not armed yet (`arm`)."""
     config = folder / f"{name}.yaml"

@@ -29,7 +29,9 @@ _TOKEN = "bench-token-0123456789"
 
 
 def _payload(i: int) -> bytes:
-    return encode({"tag": f"pump_{i % 97}_flow", "value": i * 0.1, "quality": 0, "source_ns": 1_700_000_000_000_000_000 + i, "note": "x" * 200})
+    return encode(
+        {"tag": f"pump_{i % 97}_flow", "value": i * 0.1, "quality": 0, "source_ns": 1_700_000_000_000_000_000 + i, "note": "x" * 200}
+    )
 
 
 def _entries(count: int) -> list[Entry]:
@@ -48,7 +50,9 @@ class _Bare:
 
     def write(self, entries: list[Entry]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany("INSERT INTO record(kind, loop, owner, share, wall_ns, mono_ns, payload) VALUES (?,?,?,?,?,?,?)", [e[:7] for e in entries])
+        self.db.executemany(
+            "INSERT INTO record(kind, loop, owner, share, wall_ns, mono_ns, payload) VALUES (?,?,?,?,?,?,?)", [e[:7] for e in entries]
+        )
         self.db.execute("COMMIT")
 
 
@@ -72,7 +76,9 @@ def _append(folder: Path, rounds: int, group: int) -> dict[str, list[float]]:
 
     for write in (store.write, bare.write):
         _per_record(write, entries, group, 2)
-    wall = interleaved(rounds, {"ours": lambda: run("ours", store.write), "bare": lambda: run("bare", bare.write), "chain": lambda: _chain_s(entries)})
+    wall = interleaved(
+        rounds, {"ours": lambda: run("ours", store.write), "bare": lambda: run("bare", bare.write), "chain": lambda: _chain_s(entries)}
+    )
     store.close()
     return {**wall, **found}
 
@@ -183,7 +189,11 @@ print(json.dumps({"records": records, "s": time.perf_counter() - begin, "wire": 
 
 def _fetch(port: int, count: int, pulled: dict[str, Any], server: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _FETCH, f"http://127.0.0.1:{port}", str(count), _TOKEN], cwd=HOME, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", _FETCH, f"http://127.0.0.1:{port}", str(count), _TOKEN],
+        cwd=HOME,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     if done.returncode:
         pulled["why"] = done.stderr.decode()[-300:]
@@ -203,27 +213,58 @@ def run(folder: Path, *, quick: bool) -> Section:
         chain = Spread.of(c / o for c, o in zip(f["chain"], f["ours"], strict=True))
         goals += [
             Goal(target=f">= 0.7 of bare sqlite3, groups of {group}, FULL", reached=speed.text(), met=speed.middle >= 0.7),
-            Goal(target=f"hash chain <= 15 % of it, groups of {group}", reached=f"{chain.middle:.0%} ({chain.low:.0%}-{chain.high:.0%})", met=chain.middle <= 0.15),
+            Goal(
+                target=f"hash chain <= 15 % of it, groups of {group}",
+                reached=f"{chain.middle:.0%} ({chain.low:.0%}-{chain.high:.0%})",
+                met=chain.middle <= 0.15,
+            ),
         ]
         ours, bare = Spread.of(1 / t for t in f["ours"]), Spread.of(1 / t for t in f["bare"])
         rows.append(
-            (f"{group}", ours.text(), bare.text(), speed.text(), *(Spread.of(1e6 * t for t in f[key]).text() for key in ("ours cpu", "bare cpu", "chain")))
+            (
+                f"{group}",
+                ours.text(),
+                bare.text(),
+                speed.text(),
+                *(Spread.of(1e6 * t for t in f[key]).text() for key in ("ours cpu", "bare cpu", "chain")),
+            )
         )
     p99 = percentile(lazy, 0.99)
-    goals.append(Goal(target="append to durable p99 <= 1.2x the group interval of 200 ms", reached=f"{1e3 * p99:.0f} ms, x{short(p99 / LINGER_S)}", met=p99 <= 1.2 * LINGER_S))
+    goals.append(
+        Goal(
+            target="append to durable p99 <= 1.2x the group interval of 200 ms",
+            reached=f"{1e3 * p99:.0f} ms, x{short(p99 / LINGER_S)}",
+            met=p99 <= 1.2 * LINGER_S,
+        )
+    )
     if "s" in pulled:
         rate, worse = pulled["records"] / pulled["s"], pulled["busy"] / pulled["quiet"]
         goals += [
-            Goal(target="pull >= 20,000 records/s (NDJSON + zstd)", reached=f"{rate:,.0f}/s, {pulled['wire'] / pulled['records']:.0f} bytes each on the wire", met=rate >= 20_000),
-            Goal(target="the wait for an intent's commit meanwhile: p99 <= 1.2x", reached=f"x{short(worse)} ({1e3 * pulled['quiet']:.1f} to {1e3 * pulled['busy']:.1f} ms)", met=worse <= 1.2),
+            Goal(
+                target="pull >= 20,000 records/s (NDJSON + zstd)",
+                reached=f"{rate:,.0f}/s, {pulled['wire'] / pulled['records']:.0f} bytes each on the wire",
+                met=rate >= 20_000,
+            ),
+            Goal(
+                target="the wait for an intent's commit meanwhile: p99 <= 1.2x",
+                reached=f"x{short(worse)} ({1e3 * pulled['quiet']:.1f} to {1e3 * pulled['busy']:.1f} ms)",
+                met=worse <= 1.2,
+            ),
         ]
     section = Section(
         title="Ledger",
         about="Records of 300 bytes. Ours: header, hash chain, payload in a table of its own so that retention can drop it, indexes. The floor: one table, "
         f"executemany, the same groups, WAL, `synchronous=FULL`. Disk: {_disk(folder)}.",
         goals=goals,
-        tables=[Table(columns=("records a commit", "ours records/s", "bare sqlite3", "ours / bare", "CPU us ours", "CPU us bare", "hashing us"), rows=rows)],
-        notes=[f"A record that somebody waits for (an intent) is durable after {1e3 * percentile(urgent, 0.5):.2f} ms p50, {1e3 * percentile(urgent, 0.99):.2f} ms p99."],
+        tables=[
+            Table(
+                columns=("records a commit", "ours records/s", "bare sqlite3", "ours / bare", "CPU us ours", "CPU us bare", "hashing us"),
+                rows=rows,
+            )
+        ],
+        notes=[
+            f"A record that somebody waits for (an intent) is durable after {1e3 * percentile(urgent, 0.5):.2f} ms p50, {1e3 * percentile(urgent, 0.99):.2f} ms p99."
+        ],
     )
     if "why" in pulled:
         section.notes.append(f"the pull failed: {pulled['why']}")

@@ -145,7 +145,11 @@ def run(folder: Path, *, quick: bool) -> Section:
         measure(folder, port, who, paces, rounds)
         every = _each_message(stack, folder, port, made, rounds, quick=quick)
         memory = {one.name: one.rss_mb() for one in who}
-        loss = [] if quick else [lossless(folder, port, made, rate=20_000, qos=0, seconds=3), lossless(folder, port, made, rate=5_000, qos=1, seconds=3)]
+        loss = (
+            []
+            if quick
+            else [lossless(folder, port, made, rate=20_000, qos=0, seconds=3), lossless(folder, port, made, rate=5_000, qos=1, seconds=3)]
+        )
     return _section(who, failed, paces, every, memory, loss)
 
 
@@ -166,22 +170,37 @@ def _each_message(stack: contextlib.ExitStack, folder: Path, port: int, made: Ma
 
 
 def _section(
-    who: list[Contender], failed: dict[str, str], paces: list[Pace], every: list[Contender], memory: dict[str, float], loss: list[dict[str, float]]
+    who: list[Contender],
+    failed: dict[str, str],
+    paces: list[Pace],
+    every: list[Contender],
+    memory: dict[str, float],
+    loss: list[dict[str, float]],
 ) -> Section:
     named = {one.name: one for one in who}
     ours, floor = named["ours"].found, named["floor"].found
-    section = Section(title="MQTT: from a message to a command", about=_SAYS + " Stock mosquitto (Nagle on), QoS 0. Who is measured on core 0, broker and sender on core 1. Ours: control and worker together, armed, every command with its intent on disk before it leaves and read back after.")
+    section = Section(
+        title="MQTT: from a message to a command",
+        about=_SAYS
+        + " Stock mosquitto (Nagle on), QoS 0. Who is measured on core 0, broker and sender on core 1. Ours: control and worker together, armed, every command with its intent on disk before it leaves and read back after.",
+    )
     low, high = (str(p.rate) for p in paces)
     for rate in (low, high):
         found = ratio(ours[f"cpu@{rate}"], floor[f"cpu@{rate}"])
-        section.goals.append(Goal(target=f"CPU per message at {rate}/s <= 0.8 of the script", reached=found.text(), met=found.middle <= 0.8))
+        section.goals.append(
+            Goal(target=f"CPU per message at {rate}/s <= 0.8 of the script", reached=found.text(), met=found.middle <= 0.8)
+        )
     if "node-red" in named:
         for rate in (low, high):
             found = ratio(ours[f"cpu@{rate}"], named["node-red"].found[f"cpu@{rate}"])
-            section.goals.append(Goal(target=f"CPU per message at {rate}/s <= 0.5 of Node-RED", reached=found.text(), met=found.middle <= 0.5))
+            section.goals.append(
+                Goal(target=f"CPU per message at {rate}/s <= 0.5 of Node-RED", reached=found.text(), met=found.middle <= 0.5)
+            )
     for key in ("p50", "p99"):
         found = ratio(ours[f"{key}@{low}"], floor[f"{key}@{low}"])
-        section.goals.append(Goal(target=f"{key} from publish to command at {low}/s <= 1.5 of the script", reached=found.text(), met=found.middle <= 1.5))
+        section.goals.append(
+            Goal(target=f"{key} from publish to command at {low}/s <= 1.5 of the script", reached=found.text(), met=found.middle <= 1.5)
+        )
     for one, said in zip(loss, ("20,000 messages/s QoS 0", "5,000 messages/s QoS 1, acknowledged after the ledger's commit"), strict=False):
         whole = one["taken"] >= one["sent"] and not one["dropped"] and not (one["recorded"] < one["sent"])
         reached = f"{one['taken']:.0f} of {one['sent']:.0f} taken, {one['cpu']:.0f} us each"

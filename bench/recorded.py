@@ -47,7 +47,9 @@ def config(folder: Path, loops: int, *, threshold: float = 0.9) -> Path:
     bundle = folder / "again"
     if not bundle.exists():
         model.write(bundle, channels=CHANNELS, rows=ROWS)
-    tags = "\n".join(f"  {t}: {{from: bus, topic: plant/p{i}, decode: {{type: json, path: {t[-2:]}}}}}" for i in range(loops) for t in names(i))
+    tags = "\n".join(
+        f"  {t}: {{from: bus, topic: plant/p{i}, decode: {{type: json, path: {t[-2:]}}}}}" for i in range(loops) for t in names(i)
+    )
     text = "".join(_LOOP.format(i=i, names=", ".join(names(i)), rows=ROWS, bundle=bundle, threshold=threshold) for i in range(loops))
     file = folder / f"again-{loops}-{threshold}.yaml"
     file.write_text(_CONFIG.format(state=folder / "state", tags=tags, loops=text))

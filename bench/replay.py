@@ -39,7 +39,6 @@ def run(folder: Path, *, quick: bool) -> Section:
         decided = said["decisions"]
         per_s = (high - low) / (long_s - short_s)
         week.append(low + per_s * (7 * DAY_S - short_s))
-    many = recorded.config(folder, loops)
     other = recorded.config(folder, loops, threshold=0.5)
     span = long_s // loops
     record = recorded.write(folder / "many.rec", loops, span)
@@ -52,7 +51,11 @@ def run(folder: Path, *, quick: bool) -> Section:
         f"What-if: {loops} loops with another threshold, on all cores.",
         goals=[
             Goal(target="a week of one loop in <= 60 s", reached=weeks.text("s"), met=weeks.middle <= 60),
-            Goal(target="what-if over a month of one loop in <= 5 min", reached=Spread.of(m / 60 for m in month).text("min"), met=months.middle <= 300),
+            Goal(
+                target="what-if over a month of one loop in <= 5 min",
+                reached=Spread.of(m / 60 for m in month).text("min"),
+                met=months.middle <= 300,
+            ),
         ],
         notes=[f"{1e6 * weeks.middle / (7 * DAY_S):.0f} us a second of recording: reading it, 8 values, a window, a run, a decision."],
     )

@@ -83,6 +83,12 @@ def run(folder: Path, *, quick: bool) -> Section:
         title="A simulated day",
         about=f"One loop, 8 tags at 1 Hz, {seconds} turns through perceive, diagnose, decide and feed back with the ledger on the disk and at its bound, "
         f"in {time.monotonic() - begin:.0f} s. Model, ledger and links in one process.",
-        goals=[Goal(target="24 h without RSS growth", reached=f"{grown:+.2f} MB from the first half to the second ({early:.1f} to {late:.1f})", met=grown < 0.5)],
+        goals=[
+            Goal(
+                target="24 h without RSS growth",
+                reached=f"{grown:+.2f} MB from the first half to the second ({early:.1f} to {late:.1f})",
+                met=grown < 0.5,
+            )
+        ],
         tables=[Table(columns=[f"{hour:.0f} h" for hour, _ in seen[::4]], rows=[[f"{mb:.1f} MB" for _, mb in seen[::4]]])],
     )

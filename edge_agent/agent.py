@@ -25,6 +25,7 @@ from edge_agent.execute.executor import Executor
 from edge_agent.execute.station import Health as Condition
 from edge_agent.execute.terms import bounds_of
 from edge_agent.feedback import past
+from edge_agent.feedback.backlog import Backlog
 from edge_agent.feedback.ledger import Ledger, Line
 from edge_agent.feedback.link import Feedback
 from edge_agent.feedback.past import Past
@@ -44,6 +45,7 @@ from edge_agent.vitals import Vitals
 from edge_agent.windows import Windows
 
 _log = logging.getLogger(__name__)
+_DRAIN_S = 5.0
 _END_S = 40.0  # the longest that the loops may take to shed; below TimeoutStopSec in systemd/
 
 
@@ -88,6 +90,7 @@ class Agent:
         self.runtime = runtime or WorkerRuntime(app.opener(configuration))
         self.recorder = self._recorder(record, wall_ns, mono_ns) if record else None
         self._assets = Assets()
+        self._backlog = Backlog()
         self._changing = asyncio.Lock()
         self._pump = Pump(
             inbox=self.inbox,
@@ -114,6 +117,7 @@ class Agent:
                 self.health.expect("pump", 10.0)
                 self._pump.recorded_tags = self._recorded()
                 supervisor.start("pump", self._pump.run)
+                supervisor.start("feedback", self._backlog.run)
                 for name in self.configuration.connectors:
                     self._start_connector(name, app.connector(self.configuration, name, clock=self.clock, state=self.state))
                 for name in self.configuration.file.loops:
@@ -124,6 +128,7 @@ class Agent:
                     await self.ended.wait()
                 async with self._changing:
                     await self._end_loops(list(self.loops), "the agent stops")
+                await self._drain()
         finally:
             await self.runtime.close()
             if self.recorder:
@@ -222,7 +227,7 @@ class Agent:
             assets=self._assets,
             left=before.left,
         )
-        feedback = Feedback(name, config, self.ledger, self.clock)
+        feedback = Feedback(name, config, self.ledger, self.clock, self._backlog)
         loop = Loop(
             name=name,
             perceive=Windows(),
@@ -294,6 +299,14 @@ class Agent:
             self.perceiver.remove(name)
             self._record(["end", name])
             self.loops.pop(name, None)
+
+    async def _drain(self) -> None:
+        """What the last turns left behind goes to disk, as long as the disk takes it."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._backlog.drained()
+        except TimeoutError:
+            _log.error("feedback of the last turns is not on disk: the ledger did not take it within %g s", _DRAIN_S)
 
     # ------------------------------------------------------------ what the parts call
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from edge_agent.clock import Clock
 from edge_agent.config.model import Loop
 from edge_agent.contracts import Journal
 from edge_agent.errors import LedgerError
+from edge_agent.feedback.backlog import TURNS, Backlog
 from edge_agent.feedback.keep import Keeper, Kept
 from edge_agent.feedback.labels import Episodes, Label
 from edge_agent.feedback.pack import describe, describe_diagnosis, pack
@@ -20,6 +22,15 @@ _WAIT_S = 2.0
 _MOST_LATE = 256
 
 
+class _Turn(NamedTuple):
+    """What a turn leaves behind."""
+
+    diagnosis: Diagnosis
+    decision: Decision | None  # None: it is the one that was said before
+    outcomes: tuple[Outcome, ...]
+    kept: tuple[Kept, ...]
+
+
 class Feedback:
     """Records decisions when they change, windows worth keeping, and what the outcome says about an alarm.
 
@@ -27,8 +38,9 @@ class Feedback:
     ledger does not stop the loop (the gate does that): what could not be written is counted and declared as a gap.
     """
 
-    def __init__(self, loop: str, config: Loop, journal: Journal, clock: Clock) -> None:
-        self._loop, self._config, self._journal, self._clock = loop, config.feedback, journal, clock
+    def __init__(self, loop: str, config: Loop, journal: Journal, clock: Clock, backlog: Backlog | None = None) -> None:
+        """With a backlog the loop goes on while the disk is at work; without one `record` returns after the commit."""
+        self._loop, self._config, self._journal, self._clock, self._backlog = loop, config.feedback, journal, clock, backlog
         self._keeper = Keeper(loop, config.feedback.keep)
         self._episodes = Episodes(config.feedback.keep.alarm_score)
         self._late: list[Outcome] = []
@@ -42,20 +54,42 @@ class Feedback:
         self._late = [*self._late, *outcomes][-_MOST_LATE:]
 
     async def record(self, window: Window, diagnosis: Diagnosis, decision: Decision, outcomes: tuple[Outcome, ...]) -> None:
-        """Write what this turn leaves behind; returns after the commit."""
-        outcomes, self._late = (*self._late, *outcomes), []
+        """See to it that what this turn leaves behind is written."""
+        if self._late:
+            outcomes, self._late = (*self._late, *outcomes), []
         kept = self._keeper.consider(window, diagnosis, decision, outcomes)
-        changed = self._changed(diagnosis, decision)
+        turn = _Turn(diagnosis, decision if self._changed(diagnosis, decision) else None, outcomes, kept)
+        if self._backlog is None:
+            await self._leave(turn)
+        elif turn.kept or turn.decision or self._lost or not self._backlog.idle(self._loop):
+            await self._backlog.put(self._loop, partial(self._leave, turn))
+        elif (label := self._episodes.step(diagnosis, outcomes, ())) is not None:
+            await self._backlog.put(self._loop, partial(self._tell, label))
+
+    async def _leave(self, turn: _Turn) -> None:
+        """Write what this turn leaves behind; returns after the commit."""
         try:
             async with asyncio.timeout(_WAIT_S):
                 await self._declare_loss()
-                seqs = await self._write(kept)
-                if changed:
-                    seqs = [*seqs, await self._append("decision", self._decision(diagnosis, decision, seqs))]
-                await self._label(diagnosis, outcomes, seqs)
+                seqs = await self._write(turn.kept)
+                if turn.decision is not None:
+                    seqs = [*seqs, await self._append("decision", self._decision(turn.diagnosis, turn.decision, seqs))]
+                label = self._episodes.step(turn.diagnosis, turn.outcomes, seqs)
+                if label is not None:
+                    await self._label(label)
         except (LedgerError, TimeoutError):
-            self._lost += 1
-            self._lost_since_ns = self._lost_since_ns or window.end_ns
+            self._miss(turn.diagnosis.end_ns)
+
+    async def _tell(self, label: Label) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self._label(label)
+        except (LedgerError, TimeoutError):
+            self._miss(self._clock.wall_ns())
+
+    def _miss(self, end_ns: int) -> None:
+        self._lost += 1
+        self._lost_since_ns = self._lost_since_ns or end_ns
 
     def reset(self) -> None:
         """After a change of model or configuration: the next decision is news, and no alarm is under way."""
@@ -65,7 +99,9 @@ class Feedback:
     def status(self) -> dict[str, Any]:
         """What was written and why, and what was not."""
         keeper = self._keeper
-        return {"written": dict(self._written), "kept": dict(keeper.kept), "over_budget": keeper.over_budget, "lost_turns": self._lost}
+        waiting = {"waiting": self._backlog.waiting(self._loop), "max_waiting": TURNS} if self._backlog else {}
+        written = {"written": dict(self._written), "kept": dict(keeper.kept), "over_budget": keeper.over_budget, "lost_turns": self._lost}
+        return written | waiting
 
     def _changed(self, diagnosis: Diagnosis, decision: Decision) -> bool:
         wants = tuple((p.kind, p.tag, p.value) for p in decision.proposals)
@@ -84,9 +120,8 @@ class Feedback:
     async def _window(self, kept: Kept) -> int:
         return await self._append("window", {**describe(kept.window), "why": list(kept.why)}, (pack(kept.window),))
 
-    async def _label(self, diagnosis: Diagnosis, outcomes: Sequence[Outcome], seqs: Sequence[int]) -> None:
-        label: Label | None = self._episodes.step(diagnosis, outcomes, seqs)
-        if label and self._config.label_outcomes:
+    async def _label(self, label: Label) -> None:
+        if self._config.label_outcomes:
             await self._append("label", label.payload())
 
     async def _declare_loss(self) -> None:

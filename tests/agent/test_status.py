@@ -31,7 +31,7 @@ async def test_the_status_holds_every_bound_and_counter_and_is_strict_json(rig: 
     assert {"waiting", "max_waiting", "refused", "bytes", "max_bytes", "lost", "failures", "healthy"} <= page["ledger"].keys()
     assert {"up", "link", "reason"} <= page["connectors"]["plant"].keys()
     assert {"samples", "unfit", "duplicates", "out_of_order", "age_s", "quality"} <= page["tags"]["flow"].keys()
-    assert set(page["parts"]) == {"control socket", "pump", "connector plant", "loop p1"}
+    assert set(page["parts"]) == {"control socket", "pump", "feedback", "connector plant", "loop p1"}
     assert page["recording"]["frames"] > 0
     assert "no bundle at" in page["refused"]["p2"]
     assert page["tags"]["running"]["value"] is True
