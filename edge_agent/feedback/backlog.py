@@ -17,7 +17,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Work]] = {}
-        self._busy: set[str] = set()
+        self._busy: dict[str, int] = {}  # turns of a loop that are being written
         self._came = asyncio.Event()
         self._went = asyncio.Event()
 
@@ -27,7 +27,7 @@ class Backlog:
 
     def waiting(self, loop: str) -> int:
         """Turns of this loop that are not on disk."""
-        return len(self._waiting.get(loop, ())) + (loop in self._busy)
+        return len(self._waiting.get(loop, ())) + self._busy.get(loop, 0)
 
     async def put(self, loop: str, work: Work) -> None:
         """Queue a turn's writing; waits while this loop has too much waiting."""
@@ -38,7 +38,7 @@ class Backlog:
         self._came.set()
 
     async def run(self) -> None:
-        """Until cancelled: the oldest turn of each loop, many loops at once, so that they share commits."""
+        """Until cancelled: many loops at once, so that they share commits."""
         while True:
             if not self._waiting:
                 self._came.clear()
@@ -52,22 +52,20 @@ class Backlog:
             await self._went.wait()
 
     async def _some(self) -> None:
-        loops = list(self._waiting)[:_TOGETHER]
-        works = [self._take(loop) for loop in loops]
-        self._busy.update(loops)
-        try:
-            ended = await asyncio.gather(*(work() for work in works), return_exceptions=True)
-        finally:
-            self._busy.difference_update(loops)
-            self._went.set()
+        taken = {loop: self._waiting.pop(loop) for loop in list(self._waiting)[:_TOGETHER]}
+        ended = await asyncio.gather(*(self._in_order(loop, works) for loop, works in taken.items()), return_exceptions=True)
         for error in ended:
             if error is not None:
                 raise error  # a defect of ours: the supervisor counts it, logs it, and starts again with what waits
 
-    def _take(self, loop: str) -> Work:
-        """The loop's oldest turn; the loop goes to the end of the line."""
-        queue = self._waiting.pop(loop)
-        work = queue.popleft()
-        if queue:
-            self._waiting[loop] = queue
-        return work
+    async def _in_order(self, loop: str, works: deque[Work]) -> None:
+        """One loop's turns, one after the other."""
+        self._busy[loop] = len(works)
+        try:
+            for work in works:
+                await work()
+                self._busy[loop] -= 1
+                self._went.set()
+        finally:
+            del self._busy[loop]
+            self._went.set()
