@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help bench demo test test-quick torture check format gate-coverage counterparts generate models lock clean
+.PHONY: help bench bench-quick demo test test-quick torture check format gate-coverage counterparts generate models lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,8 +45,12 @@ torture: $(VENV)/dev.ok counterparts ## kill it, cut its power, fill its disk, a
 	  wait $$storage; storage=$$?; cat build/torture-storage.log; \
 	  $(BIN)/python -m tests.fault.promises && exit $$((plant + storage))
 
-bench: $(VENV)/dev.ok counterparts ## worker, scale and footprint side by side with their floors; ARGS=--quick
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/dev.ok counterparts ## ours beside the floor and the peers; writes docs/performance.md; 15 minutes on a quiet machine; ARGS="--resume"
+	-$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench --write docs/performance.md $(ARGS)
+
+bench-quick: $(VENV)/dev.ok counterparts ## a report of the main figures in two minutes; never fails on a figure
+	$(BIN)/python -m bench --quick $(ARGS)
 
 gate-coverage: $(VENV)/dev.ok ## every branch of the gate is tested
 	$(BIN)/coverage erase

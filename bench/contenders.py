@@ -117,12 +117,15 @@ def arm(agent: Running) -> None:
 
 
 @contextlib.contextmanager
-def floor(folder: Path, port: int, made: Made, *, name: str = "floor", hop: int = 16, cores: set[int] | None = None) -> Iterator[Contender]:
+def floor(
+    folder: Path, port: int, made: Made, *, name: str = "floor", hop: int = 16, intents: bool = False, cores: set[int] | None = None
+) -> Iterator[Contender]:
     """The script by hand."""
     spec = folder / f"{name}.json"
-    spec.write_text(json.dumps({"port": port, "name": name, "model": str(made.bundle / "model.onnx"), "rows": ROWS, "hop": hop}))
+    wanted = {"port": port, "name": name, "model": str(made.bundle / "model.onnx"), "rows": ROWS, "hop": hop}
+    spec.write_text(json.dumps({**wanted, "intents": str(folder / f"{name}.db") if intents else ""}))
     with started([sys.executable, "-m", "bench.floor_mqtt", str(spec)], cores=cores, says=b"READY") as process:
-        yield Contender(name, "paho + ORT by hand", process.pid)
+        yield Contender(name, "paho + ORT by hand" + (", with the intent on disk" if intents else ""), process.pid)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """The floor: the shortest script that does it by hand. paho, json, numpy, onnxruntime; no quality, no gate, no ledger, no worker.
 
-python -m bench.floor_mqtt SPEC.json    port, name, model, rows, hop
+python -m bench.floor_mqtt SPEC.json    port, name, model, rows, hop, intents (a file: put each command on disk before it leaves)
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def main() -> None:
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(spec["model"], options, providers=["CPUExecutionProvider"])
+    intents = _intents(spec["intents"]) if spec.get("intents") else None
     window = np.zeros((1, 1, rows), np.float32)
     kept = [0.0] * rows
     seen, high = 0, False
@@ -42,6 +44,8 @@ def main() -> None:
         now = value > _THRESHOLD and score < 2
         if now != high:
             high = now
+            if intents is not None:
+                intents.execute("INSERT INTO intent(value) VALUES (?)", (int(now),))  # its own transaction, flushed
             client.publish(f"plant/{spec['name']}/set", json.dumps({"v": int(now)}), qos=1)
 
     def on_connect(client: mqtt.Client, *_: Any) -> None:
@@ -52,6 +56,14 @@ def main() -> None:
     client.on_subscribe = lambda *_: print("READY", flush=True)
     client.connect("127.0.0.1", spec["port"])
     client.loop_forever()
+
+
+def _intents(file: str) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("CREATE TABLE intent(id INTEGER PRIMARY KEY, value)")
+    return db
 
 
 if __name__ == "__main__":
