@@ -53,6 +53,7 @@ class Backlog:
 
     async def _some(self) -> None:
         taken = {loop: self._waiting.pop(loop) for loop in list(self._waiting)[:_TOGETHER]}
+        self._busy.update({loop: len(works) for loop, works in taken.items()})
         ended = await asyncio.gather(*(self._in_order(loop, works) for loop, works in taken.items()), return_exceptions=True)
         for error in ended:
             if error is not None:
@@ -60,7 +61,6 @@ class Backlog:
 
     async def _in_order(self, loop: str, works: deque[Work]) -> None:
         """One loop's turns, one after the other."""
-        self._busy[loop] = len(works)
         try:
             for work in works:
                 await work()
