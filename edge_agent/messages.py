@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 # What a tag may carry: a number, a truth value, a text, a block of samples (float32, shape [n]) of a waveform, or a picture
 # (uint8, shape [H, W], or [H, W, 3] in the order red, green, blue).
@@ -270,3 +270,16 @@ class Record:
     blobs: tuple[str, ...]
     prev: str
     hash: str
+
+
+_M = TypeVar("_M", Diagnosis, Decision)
+
+
+def changed(message: _M, **fields: Any) -> _M:
+    """The message with other fields, as `dataclasses.replace` in half the time: for what is made anew at each turn."""
+    made = object.__new__(type(message))
+    for name in type(message).__slots__:
+        object.__setattr__(made, name, fields.pop(name) if name in fields else getattr(message, name))
+    if fields:
+        raise TypeError(f"a {type(message).__name__} has no {', '.join(fields)}")
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,10 @@ from edge_agent.perceive.link import Perceiver, View
 from edge_agent.replay import Middle, Replay
 
 
-async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exact: bool) -> tuple[Replay, Callable[[], Awaitable[None]]]:
-    """A replay of a recording with this head, and what closes it. ModelRefused."""
+async def prepare(
+    configuration: Configuration, head: Mapping[str, Any], *, exact: bool, only: Collection[str] | None = None
+) -> tuple[Replay, Callable[[], Awaitable[None]]]:
+    """A replay of a recording with this head, and what closes it. `only`: these loops and no others. ModelRefused."""
     rules = app.tag_rules(configuration, configuration.file.loops)
     perceiver = Perceiver(Intake(rules, wall_ns=head["wall_ns"], mono_ns=head["mono_ns"]))
     runtime = InProcessRuntime(app.opener(configuration))
@@ -27,7 +29,8 @@ async def prepare(configuration: Configuration, head: Mapping[str, Any], *, exac
         decider = Decider(app.policy(configuration, name), name)
         return app.view(configuration, name, partial(_readings, perceiver, replay, name)), Middle(diagnoser, decider)
 
-    loops, recorded = configuration.file.loops, head.get("loops") or ()
+    loops = [name for name in configuration.file.loops if only is None or name in only]
+    recorded = head.get("loops") or ()
     replay = Replay(perceiver, start, loops, exact=exact, recorded=recorded, config_hash=configuration.hash)
     return replay, runtime.close
 

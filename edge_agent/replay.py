@@ -187,7 +187,7 @@ class Replay:
             diagnosis = Diagnosis(loop=window.loop, window=window.seq, end_ns=window.end_ns, status=timed[0], why=timed[1])
         else:
             diagnosis = await middle.diagnose.diagnose(window)
-        if not blamed:  # asking for the blame can fail where the answer does not
+        if not blamed and diagnosis.contributions:  # asking for the blame can fail where the answer does not
             diagnosis = dataclasses.replace(diagnosis, contributions=())
         situation = Situation(window=window, diagnosis=diagnosis, applied=applied, armed=armed)
         return Replayed(middle.decide.decide(situation), diagnosis, recorded)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edge_agent.contracts import Policy, Situation
-from edge_agent.messages import Decision
+from edge_agent.messages import Decision, changed
 
 
 class Decider:
@@ -19,7 +17,7 @@ class Decider:
         """What the policy makes of the situation."""
         decision = self.policy.step(situation)
         self._seq += 1
-        return replace(decision, loop=self.loop, seq=self._seq)
+        return changed(decision, loop=self.loop, seq=self._seq)
 
     def reset(self) -> None:
         """Forget dwell, state and integrals; the numbers go on."""

@@ -19,7 +19,7 @@ from edge_agent.diagnose.card import Picture
 from edge_agent.diagnose.drift import Watch
 from edge_agent.diagnose.states import States
 from edge_agent.errors import ModelRefused
-from edge_agent.messages import Diagnosis, DiagnosisStatus, Window
+from edge_agent.messages import Diagnosis, DiagnosisStatus, Window, changed
 
 Scale = Mapping[str, tuple[float, float]]
 """tag -> (a, b): value in the role's unit = a * value in the tag's unit + b."""
@@ -199,8 +199,9 @@ class Diagnoser:
         elif raw.confidence is None and self._raw_alarm is not None:
             found["confidence"] = self._median.agreement(self._raw_alarm)
         status, why = self._verdict(found["novelty"], found["confidence"], seen)
-        judged = replace(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
-        return replace(judged, drifting=self._drifting(self._drift, judged, seen)) if self._drift else judged
+        judged = changed(raw, status=status, why=why, model=self.model, model_hash=self._bundle.model_hash, **found)
+        drifting = self._drifting(self._drift, judged, seen) if self._drift else ()
+        return changed(judged, drifting=drifting) if drifting else judged
 
     def _drifting(self, watch: Watch, found: Diagnosis, seen: Window) -> tuple[str, ...]:
         """What drifts now. The window counts unless it is an alarm to be believed, or overlaps the last that counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -107,33 +107,30 @@ class Channel:
 
 
 class Ring:
-    """The last `rows` rows of all channels, in plain arrays: numpy comes in once a window, not once a row (0.1 us a value for 1)."""
+    """The last `rows` rows of all channels, row after row in two plain arrays: numpy comes in once a window, not once a row."""
 
-    __slots__ = ("_most", "_quality", "_rows", "_values", "count")
+    __slots__ = ("_channels", "_most", "_quality", "_rows", "_values", "count")
 
     def __init__(self, channels: int, rows: int) -> None:
-        self._rows = rows
-        self._most = 2 * rows + 16  # then the oldest go, many at a time
-        self._values: list[array[Any]] = [array("f") for _ in range(channels)]
-        self._quality: list[array[Any]] = [array("H") for _ in range(channels)]
+        self._channels, self._rows = channels, rows
+        self._most = (2 * rows + 16) * channels  # then the oldest go, many at a time
+        self._values: array[Any] = array("f")
+        self._quality: array[Any] = array("H")
         self.count = 0
 
     def append(self, row: Iterable[tuple[float, int]]) -> None:
         """One row: value and quality flags of each channel."""
-        for values, qualities, (value, quality) in zip(self._values, self._quality, row, strict=True):
-            values.append(value)
-            qualities.append(quality)
+        for value, quality in row:
+            self._values.append(value)
+            self._quality.append(quality)
         self.count += 1
-        if len(self._values[0]) >= self._most:
-            for column in (*self._values, *self._quality):
-                del column[: -self._rows]
+        if len(self._values) >= self._most:
+            del self._values[: -self._rows * self._channels]
+            del self._quality[: -self._rows * self._channels]
 
     def latest(self) -> tuple[np.ndarray, np.ndarray]:
         """Copies of the last `rows` rows: values float32, quality uint16, both [channels, rows]."""
         return self._cut(self._values, np.float32), self._cut(self._quality, np.uint16)
 
-    def _cut(self, columns: Sequence[array[Any]], dtype: type[np.generic]) -> np.ndarray:
-        cut = np.empty((len(columns), self._rows), dtype)
-        for row, column in zip(cut, columns, strict=True):
-            row[:] = np.frombuffer(column, dtype)[-self._rows :]
-        return cut
+    def _cut(self, column: array[Any], dtype: type[np.generic]) -> np.ndarray:
+        return np.frombuffer(column, dtype)[-self._rows * self._channels :].reshape(self._rows, self._channels).T.copy()

@@ -53,7 +53,7 @@ class Counts:
 class TagState:
     """The newest reading of one tag, and the checks on the way there."""
 
-    __slots__ = ("_flat_since_ns", "converts", "counts", "mono_ns", "quality", "rules", "time_ns", "value")
+    __slots__ = ("_flat_since_ns", "converts", "counts", "mono_ns", "offset", "quality", "rules", "time_ns", "value")
 
     def __init__(self, rules: TagRules) -> None:
         self.rules = rules
@@ -63,6 +63,7 @@ class TagState:
         self.time_ns = 0
         self.mono_ns = 0
         self._flat_since_ns = 0
+        self.offset: ClockOffset | None = None  # of its connector, once a sample came
         self.counts = Counts()
 
     def take(self, sample: Sample, time_ns: int, received_ns: int) -> tuple[int, Value, int] | None:
@@ -75,9 +76,11 @@ class TagState:
                 self.counts.duplicates += 1
                 return None
             self.counts.out_of_order += time_ns < self.time_ns
-        quality |= self._flat(value, time_ns)
+        if self.rules.max_flat_s is not None:
+            quality |= self._flat(value, time_ns, self.rules.max_flat_s)
         self.counts.samples += 1
-        self.counts.unfit += quality != 0
+        if quality:
+            self.counts.unfit += 1
         if time_ns >= self.time_ns and not quality & _FUTURE:
             self.value, self.quality, self.time_ns, self.mono_ns = value, quality, time_ns, sample.mono_ns
         return time_ns, value, quality
@@ -96,6 +99,8 @@ class TagState:
 
     def _judge(self, value: Value, quality: int) -> tuple[Value, int]:
         rules = self.rules
+        if type(value) is float and not self.converts and not quality and rules.low <= value <= rules.high and value - value == 0.0:
+            return value, quality  # the usual case: a finite number (inf - inf is NaN), nothing against it
         if quality & _UNCERTAIN and rules.accept_uncertain:
             quality &= ~_UNCERTAIN
         if isinstance(value, _NUMBERS) and not isinstance(value, bool):
@@ -110,10 +115,10 @@ class TagState:
             return value, quality if np.isfinite(value).all() else quality | _NOT_FINITE
         return value, quality if value is not None else quality | _BAD
 
-    def _flat(self, value: Value, time_ns: int) -> int:
+    def _flat(self, value: Value, time_ns: int, most_s: float) -> int:
         if not _same(value, self.value):
             self._flat_since_ns = time_ns
-        elif self.rules.max_flat_s is not None and time_ns - self._flat_since_ns > self.rules.max_flat_s * _NS:
+        elif time_ns - self._flat_since_ns > most_s * _NS:
             return _FLAT
         return 0
 
@@ -143,13 +148,10 @@ class Intake:
             self.unknown += 1
             return None
         received_ns = self._origin_ns + sample.mono_ns
-        connector = state.rules.connector
-        offset = self.offsets.get(connector)
-        if offset is None:
-            offset = self.offsets[connector] = ClockOffset(self._skew_ns)
+        offset = state.offset or self._offset_of(state)
         if offset.observe(sample.source_ns, received_ns):
             self.clock_shifts += 1
-            self._reopen(connector)
+            self._reopen(state.rules.connector)
         return state.take(sample, sample.source_ns + offset.shift_ns, received_ns)
 
     def reading(self, tag: str, mono_ns: int) -> Reading:
@@ -157,6 +159,13 @@ class Intake:
         state = self.tags[tag]
         connector = state.rules.connector
         return state.reading(mono_ns, self.links.get(connector, False), self.alive_ns.get(connector, 0))
+
+    def _offset_of(self, state: TagState) -> ClockOffset:
+        offset = self.offsets.get(state.rules.connector)
+        if offset is None:
+            offset = self.offsets[state.rules.connector] = ClockOffset(self._skew_ns)
+        state.offset = offset
+        return offset
 
     def _reopen(self, connector: str) -> None:
         """The device's clock was set: what is newest is judged afresh."""

@@ -79,6 +79,11 @@ class Perceiver:
                 for view, channel in routes:
                     view.cutter.channels[channel].alive(axis_ns)
 
+    def is_due(self, mono_ns: int) -> bool:
+        """Whether `tick` has a window to look at."""
+        now_ns = self.intake.axis_ns(mono_ns)
+        return any(view.cutter.due_ns <= now_ns for view in self.views.values())
+
     def tick(self, mono_ns: int) -> list[Window]:
         """Cut what is due although nothing came."""
         now_ns = self.intake.axis_ns(mono_ns)

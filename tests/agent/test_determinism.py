@@ -135,6 +135,15 @@ def test_the_commands_say_it_too(lived: Any) -> None:
     assert (other.exit_code, " 0 different" not in other.output, "is not the recorded one" in other.output) == (0, True, True)
 
 
+def test_loops_that_are_replayed_in_processes_of_their_own_decide_the_same(lived: Any) -> None:
+    lived.said["loops"]["p1"]["decide"]["states"]["normal"][0]["when"] = "score > 2"
+    words = ["replay", str(lived.folder / "r.rec"), str(lived.write()), "--what-if", "--json", "--jobs"]
+    one, two = (msgspec.json.decode(CliRunner().invoke(root, [*words, jobs]).output) for jobs in ("1", "2"))
+    of_loop = lambda found, loop: [d for d in found["differences"] if d["loop"] == loop]  # noqa: E731
+    assert {**one, "differences": 0} == {**two, "differences": 0}
+    assert of_loop(one, "p1") == of_loop(two, "p1") != []
+
+
 async def test_a_recording_that_was_cut_off_anywhere_is_replayed_up_to_there(lived: Any, tmp_path: Path) -> None:
     whole = flushed(lived.folder / "r.rec")
     places, counts = random.Random(7), []
