@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _PAGE_BYTES = 64_000_000
 _BLOB_BYTES = 256_000_000
+_PATIENCE, _WAIT_S = 30, 10.0  # how often we wait for an agent that is asked too often, and how long at most
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -62,12 +65,22 @@ class Page(NamedTuple):
 class Client:
     """One agent. EdgeAgentError for what it refuses or what is wrong with what it sends."""
 
-    def __init__(self, url: str, token: str, *, http: httpx.Client | None = None, ca: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        http: httpx.Client | None = None,
+        ca: str | None = None,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        """`wait`: what passes the seconds that an agent asks for which has been asked too often."""
         import httpx
 
         self.url = url.rstrip("/")
         timeout = httpx.Timeout(30.0, connect=5.0)
         self._http = http or httpx.Client(timeout=timeout, verify=httpx.create_ssl_context(verify=ca) if ca else True)
+        self._wait = wait or threading.Event().wait
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def __enter__(self) -> Client:
@@ -108,7 +121,7 @@ class Client:
 
         body = {"epoch": place.epoch, "seq": place.seq}
         try:
-            response = self._http.put(f"{self.url}/v1/consumers/{consumer}", json=body, headers=self._headers)
+            response = self._patiently(lambda: self._http.put(f"{self.url}/v1/consumers/{consumer}", json=body, headers=self._headers))
         except httpx.HTTPError as e:
             raise self._unreachable(e) from e
         if response.status_code != 200:
@@ -119,13 +132,19 @@ class Client:
     ) -> tuple[httpx.Response, bytes]:
         import httpx
 
-        try:
+        data = bytearray()
+
+        def ask() -> httpx.Response:
+            data.clear()
             with self._http.stream("GET", self.url + path, params=query, headers=self._headers) as response:
-                data = bytearray()
                 for piece in response.iter_bytes():
-                    data += piece
+                    data.extend(piece)
                     if len(data) > bound:
                         raise EdgeAgentError(f"{self.url}{path}: more than {bound} bytes in one answer; this is no edge agent of ours")
+            return response
+
+        try:
+            response = self._patiently(ask)
         except httpx.DecodingError as e:
             raise EdgeAgentError(f"{self.url}{path}: the answer came garbled ({e}); pull again") from e
         except httpx.HTTPError as e:
@@ -133,6 +152,16 @@ class Client:
         if response.status_code not in ((200, 404) if missing_is_none else (200,)):
             raise self._refused(response, bytes(data))
         return response, bytes(data)
+
+    def _patiently(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Ask again where the agent says that it is asked too often: many blobs are many requests."""
+        for _ in range(_PATIENCE):
+            response = ask()
+            if response.status_code != 429:
+                return response
+            after = response.headers.get("retry-after", "1")
+            self._wait(min(float(after), _WAIT_S) if after.isdecimal() else 1.0)
+        return response
 
     def _check(self, line: Line, agent: str) -> None:
         payload = line.data

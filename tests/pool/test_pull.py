@@ -218,3 +218,12 @@ async def test_the_report_counts_kinds_labels_and_gaps(client: Connect, ledger: 
     counted = report(tmp_path)["a1"]
     assert counted["kinds"] == {"agent": 1, "gap": 1, "label": 1, "window": 3}
     assert (counted["labels"], counted["declared_gaps"], counted["holes"]["count"]) == ({"valve": 1}, 1, 0)
+
+
+def test_an_agent_that_is_asked_too_often_is_waited_for(tmp_path: Path) -> None:
+    answers = iter([(429, {"Retry-After": "3"}), (429, {"Retry-After": "soon"}), (404, {})])
+    waited: list[float] = []
+    transport = httpx.MockTransport(lambda request: httpx.Response((answer := next(answers))[0], headers=answer[1]))
+    client = Client("http://a1", "secret", http=httpx.Client(transport=transport), wait=waited.append)
+    assert client.blob("a" * 64) is None
+    assert waited == [3.0, 1.0]
