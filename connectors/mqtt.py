@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_agent.contracts import Reply, Setup, Sink, TagContract
 from edge_agent.errors import PlantError
 from edge_agent.messages import Gap, LinkState, Reading, Sample, Scalar
-from edge_agent.mqtt.address import MqttTag
-from edge_agent.mqtt.commands import Sequence as Numbers
-from edge_agent.mqtt.commands import payload
+from edge_agent.mqtt.address import MqttTag, Publish
+from edge_agent.mqtt.calls import Calls
+from edge_agent.mqtt.commands import Numbers, call_payload, payload
 from edge_agent.mqtt.holes import Moment, common, hole
 from edge_agent.mqtt.settings import Broker
 
@@ -44,6 +44,8 @@ class Connector:
         self._config, self._tags, self._setup = config, tags, setup
         self._client_id = config.client_id or f"{setup.agent}-{setup.name}"
         self._numbers = Numbers(setup.state / "sequence", setup.clock)
+        self._calls = Calls()
+        self._called = frozenset(name for name, tag in tags.items() if tag.publish is not None and tag.publish.arguments is not None)
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._routes: Any = None
@@ -106,7 +108,7 @@ class Connector:
         session = self._session
         if session is None or session.limits is None:
             raise PlantError(f"{tag}: {self._config.url}: no link ({session.reason if session else 'not running'})")
-        return TagContract(type="mqtt", writable=publish is not None)
+        return TagContract(type="method" if tag in self._called else "mqtt", writable=publish is not None)
 
     async def read(self, tag: str) -> Reading:
         """The last value the plant itself published on the tag's own topic."""
@@ -124,16 +126,42 @@ class Connector:
     async def write(self, tag: str, value: Scalar, timeout_s: float) -> Reply:
         """Good: the broker has it. Whether the plant took it, only the read-back says."""
         publish = self._tags[tag].publish
-        session = self._session
-        if publish is None:
-            return self._reply("refused", f"{tag} has no `publish:`")
-        if session is None:
-            return self._reply("refused", "not running")
+        if publish is None or publish.arguments is not None:
+            return self._reply("refused", f"{tag} {'is called, not set' if publish else 'has no `publish:`'}")
         try:
             data = payload(value, publish, seq=self._numbers, clock=self._setup.clock, by=self._setup.agent)
         except (PlantError, ValueError) as e:
             return self._reply("refused", str(e))
-        loop = asyncio.get_running_loop()
+        return await self._send(publish, data, timeout_s)
+
+    async def call(self, tag: str, arguments: Sequence[Scalar], timeout_s: float) -> Reply:
+        """Good: the plant itself said that it took this call. Its broker having it is not enough."""
+        publish, loop = self._tags[tag].publish, asyncio.get_running_loop()
+        if publish is None or publish.arguments is None:
+            return self._reply("refused", f"{tag} has no `publish: {{arguments: ...}}`; write it instead")
+        try:
+            data = call_payload(arguments, publish, seq=self._numbers, clock=self._setup.clock)
+        except (PlantError, ValueError) as e:
+            return self._reply("refused", str(e))
+        taken: asyncio.Future[bool] = loop.create_future()
+        if not self._calls.begin(tag, arguments[0], lambda good: _settle(loop, taken, good)):
+            return self._reply("refused", f"a call of {arguments[0]!r} is under way, or too many are")
+        try:
+            async with asyncio.timeout(timeout_s):
+                sent = await self._send(publish, data, timeout_s)
+                if sent.status == "refused":
+                    return sent
+                return self._reply("good", "Good") if await taken else self._reply("refused", "the plant refused it")
+        except TimeoutError:
+            return self._reply("unknown", f"no answer from the plant within {timeout_s:g} s")
+        finally:
+            self._calls.end(tag, arguments[0])
+
+    async def _send(self, publish: Publish, data: bytes, timeout_s: float) -> Reply:
+        """Once, at QoS 1; good: the broker has it."""
+        session, loop = self._session, asyncio.get_running_loop()
+        if session is None:
+            return self._reply("refused", "not running")
         answer: asyncio.Future[tuple[Literal["good", "refused", "unknown"], str]] = loop.create_future()
 
         def done(status: Literal["good", "refused", "unknown"], code: str) -> None:
@@ -145,9 +173,6 @@ class Connector:
                 return self._reply(*await answer)
         except TimeoutError:
             return self._reply("unknown", f"no PUBACK from the broker within {timeout_s:g} s")
-
-    async def call(self, tag: str, arguments: Sequence[Scalar], timeout_s: float) -> Reply:
-        return self._reply("refused", "MQTT has no methods; write a tag instead")
 
     def _reply(self, status: Literal["good", "refused", "unknown"], code: str) -> Reply:
         return Reply(status=status, code=code, at_mono_ns=self._setup.clock.mono_ns())
@@ -164,6 +189,9 @@ class Connector:
             self._defects += len(messages)
             samples = []
         self._heard = Moment(wall_ns, mono_ns)
+        for sample in samples if self._called else ():
+            if sample.tag in self._called:
+                self._calls.heard(sample)
         if samples and self._sink is not None:
             self._sink.samples(samples, committed)
         elif committed is not None:

@@ -15,6 +15,7 @@ from edge_agent import app, choice, control, places, recording, reload, status
 from edge_agent.choice import Choice
 from edge_agent.clock import Clock
 from edge_agent.config.load import Configuration
+from edge_agent.config.model import Loop as Configured
 from edge_agent.contracts import Asked, Connector
 from edge_agent.decide.link import Decider
 from edge_agent.decide.modes import Modes
@@ -55,11 +56,19 @@ class Live:
 
     runner: Runner
     diagnoser: Asked
+    decider: Decider
     executor: Executor
     feedback: Feedback
     modes: Modes
     standing: Standing
     chosen: Choice
+
+
+def _bound(config: Configured) -> int:
+    """How many windows may wait: every part has its turn, but of pictures without a part only the newest is worth one."""
+    if config.perceive.part is not None:
+        return 64
+    return 1 if config.perceive.every is None and config.perceive.follow is None and config.perceive.window == 1 else 8
 
 
 class Agent:
@@ -207,7 +216,15 @@ class Agent:
         memory = self.memories.load(name)
         self._restore(name, diagnoser, memory)
         before = await self._past(name) if config.tier else Past()
-        modes = Modes(loop=name, highest=Mode(config.mode), tier=config.tier, rearm=config.rearm, locked=before.locked)
+        bounds = bounds_of(config, configuration.file.ledger.min_free)
+        modes = Modes(
+            loop=name,
+            highest=Mode(config.mode),
+            tier=config.tier,
+            rearm=config.rearm,
+            good_windows=bounds.good_windows,
+            locked=before.locked,
+        )
         executor = Executor(
             loop=name,
             writes=config.execute,
@@ -223,16 +240,18 @@ class Agent:
             interlocks=app.interlocks(configuration, name),
             self_check=self._condition,
             stop_file=places.stop_file(configuration.file.agent),
-            bounds=bounds_of(config, configuration.file.ledger.min_free),
+            bounds=bounds,
             assets=self._assets,
             left=before.left,
         )
-        feedback = Feedback(name, config, self.ledger, self.clock, self._backlog)
+        lossy = any(bundle.card.picture is not None and bundle.card.picture.keep == "jpeg" for bundle in chosen.bundles)
+        feedback = Feedback(name, config, self.ledger, self.clock, self._backlog, lossy=lossy)
+        decider = Decider(app.policy(configuration, name), name)
         loop = Loop(
             name=name,
-            perceive=Windows(),
+            perceive=Windows(_bound(config)),
             diagnose=diagnoser,
-            decide=Decider(app.policy(configuration, name), name),
+            decide=decider,
             execute=executor,
             feedback=feedback,
             watch=partial(self._watch, name),
@@ -261,7 +280,16 @@ class Agent:
         )
         await standing.begin()
         await self._append("model", chosen.admitted(), name)
-        return Live(runner=runner, diagnoser=diagnoser, executor=executor, feedback=feedback, modes=modes, standing=standing, chosen=chosen)
+        return Live(
+            runner=runner,
+            diagnoser=diagnoser,
+            decider=decider,
+            executor=executor,
+            feedback=feedback,
+            modes=modes,
+            standing=standing,
+            chosen=chosen,
+        )
 
     def _restore(self, name: str, diagnoser: Asked, memory: Memory) -> None:
         if memory.model != diagnoser.model_hash:
@@ -389,8 +417,13 @@ class Agent:
         )
 
     def _loop_page(self, live: Live) -> dict[str, Any]:
-        links = {"diagnose": live.chosen.status(), "execute": live.executor.status(), "feedback": live.feedback.status()}
-        return {"model": live.diagnoser.model, **links}
+        return {
+            "model": live.diagnoser.model,
+            "diagnose": live.chosen.status(),
+            "decide": dict(live.decider.status()),
+            "execute": live.executor.status(),
+            "feedback": live.feedback.status(),
+        }
 
     def _new_tags(self, change: reload.Change) -> None:
         tags = self.perceiver.intake.tags

@@ -16,6 +16,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import fit
 from edge_agent.config.load import Configuration
 from edge_agent.config.model import Clearance, Cycle, Diagnose, Loop, Member, Perceive, Tag
+from edge_agent.config.model import Parts as PartsConfig
 from edge_agent.contracts import Connector, Policy, Runtime, Setup, Writable
 from edge_agent.decide import expressions
 from edge_agent.decide.expressions import Expression
@@ -30,9 +31,11 @@ from edge_agent.errors import ConfigError, EdgeAgentError, ModelRefused, Problem
 from edge_agent.execute.terms import ModelTerms
 from edge_agent.lifecycle import store
 from edge_agent.messages import Reading
+from edge_agent.perceive.belt import Belt
 from edge_agent.perceive.channel import Channel
 from edge_agent.perceive.intake import TagRules
 from edge_agent.perceive.link import View
+from edge_agent.perceive.parts import Parts, Pictures, Track
 from edge_agent.perceive.rows import Cutter, Cycles, Follow, Grid, Wave
 
 _NS = 1_000_000_000
@@ -74,11 +77,18 @@ def _rules(name: str, tag: Tag, skew_s: float) -> TagRules:
 def view(configuration: Configuration, name: str, readings: Readings) -> View:
     """A loop's windows. `readings` gives the loop's live tags, for the start and stop of cycles."""
     perceive = configuration.file.loops[name].perceive
-    return View(name, tuple(perceive.tags), watched(configuration, name), _cutter(configuration, perceive, readings))
+    part = perceive.part
+    belt = part.belt if part else None
+    extra = [tag for tag in (part.trigger if part else None, belt.speed or belt.encoder if belt else None) if tag is not None]
+    seen = frozenset(perceive.tags) if fit.is_camera(configuration.tags[perceive.tags[0]]) else frozenset[str]()
+    names = tuple(tag for tag in watched(configuration, name) if tag not in seen)
+    return View(name, tuple(perceive.tags), names, _cutter(configuration, perceive, extra, readings), tuple(extra))
 
 
-def _cutter(configuration: Configuration, perceive: Perceive, readings: Readings) -> Cutter:
-    channels = [_channel(tag, configuration.tags[tag], perceive) for tag in perceive.tags]
+def _cutter(configuration: Configuration, perceive: Perceive, extra: list[str], readings: Readings) -> Cutter | Pictures | Parts:
+    channels = [_channel(tag, configuration.tags[tag], perceive) for tag in (*perceive.tags, *extra)]
+    if fit.is_camera(configuration.tags[perceive.tags[0]]):
+        return Parts(channels, perceive.tags, _track(perceive.part)) if perceive.part else Pictures(channels)
     rate = fit.waveform_rate(configuration.tags[perceive.tags[0]])
     if rate and len(channels) == 1:
         return Wave(channels[0], rows=perceive.window, hop=perceive.hop, step_ns=round(_NS / rate))
@@ -86,6 +96,22 @@ def _cutter(configuration: Configuration, perceive: Perceive, readings: Readings
         return Follow(channels, leader=perceive.tags.index(perceive.follow), rows=perceive.window, hop=perceive.hop)
     grid = _grid(channels, perceive, one_row=perceive.cycle is not None)
     return _cycles(configuration, perceive, perceive.cycle, grid, readings) if perceive.cycle else grid
+
+
+def _track(part: PartsConfig) -> Track:
+    belt = part.belt
+    return Track(
+        deadline_ns=round((part.deadline or 0.0) * _NS),
+        delay_ns=round(part.delay * _NS),
+        within_ns=round(part.within * _NS),
+        margin_ns=round(belt.margin * _NS) if belt else 0,
+        belt=Belt(encoder=belt.encoder is not None, scale=belt.scale) if belt else None,
+        camera_m=belt.camera if belt else 0.0,
+        gate_m=belt.gate if belt else 0.0,
+        step=part.step,
+        numbered=part.numbered,
+        debounce_ns=round(part.debounce * _NS),
+    )
 
 
 def _channel(tag: str, config: Tag, perceive: Perceive) -> Channel:

@@ -148,7 +148,7 @@ class Situation:
 
 class Policy(Protocol):
     """From a situation to a decision. Deterministic; time comes from the window. Constructed with (config, loop name,
-    tag names the expressions may use, writable tag names)."""
+    tag names the expressions may use, writable tag names). May have a `status()`: what it counts, for `edge-agent status`."""
 
     def step(self, situation: Situation) -> Decision: ...
 

@@ -99,7 +99,7 @@ class Reading(NamedTuple):
         return not self.quality & (UNFIT | Quality.UNCERTAIN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part on its way from the trigger to the gate."""
 

@@ -48,11 +48,11 @@ class Pump:
     async def _rounds(self) -> None:
         ticked_ns = 0
         while True:
-            await self._inbox.wait(TICK_S)
+            await self._inbox.wait(min(TICK_S, self._perceiver.patience_s(self._clock.mono_ns())))
             for event in self._inbox.drain():
                 self._take(event)
             now_ns = self._clock.mono_ns()
-            if now_ns - ticked_ns >= TICK_S * 0.9e9:
+            if now_ns - ticked_ns >= TICK_S * 0.9e9 or not self._perceiver.patience_s(now_ns):
                 ticked_ns = now_ns
                 if self._perceiver.is_due(now_ns):  # else nothing would be cut, and a replay needs no such tick
                     self._tick(now_ns)

@@ -28,7 +28,10 @@ class Camera(Model):
     folder: str | None = Field(default=None, description="JPEG and PNG files that another program puts there")
     user: str | None = None
     password: SecretStr | None = None
-    transport: Literal["tcp", "udp"] = Field(default="tcp", description="of RTSP: tcp loses nothing; udp is a little faster")
+    transport: Literal["tcp", "udp"] = Field(
+        default="tcp",
+        description="of RTSP: tcp loses nothing; udp is quick: over tcp Nagle and delayed acknowledgements hold a picture up to 40 ms",
+    )
     open_timeout: Time = 5.0
     read_timeout: Time = 2.0
     stall: Time = Field(default=10.0, description="a library call that takes longer is left behind, and the camera opened anew")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from edge_agent.config import check_expressions, check_write
 from edge_agent.config.findings import Findings
-from edge_agent.config.model import Loop, Tag
+from edge_agent.config.fit import is_camera
+from edge_agent.config.model import Loop, Parts, Tag
 from edge_agent.config.sections import Sections
 from edge_agent.config.tree import Mapping, child, find
 from edge_agent.config.tree import Path as At
@@ -114,10 +115,22 @@ def _perceive(findings: Findings, name: str, loop: Loop, found: Sections, names:
         findings.tag((*at, "tags", index), tag, names)
         if tag in perceive.tags[:index]:
             findings.error((*at, "tags", index), f"`{tag}` stands here twice", "remove one: each is a channel of the model")
+    if any(is_camera(found.tags.get(tag)) for tag in perceive.tags):
+        _looks(findings, name, loop, found, names)
+    else:
+        _rows(findings, name, loop, found, names)
+
+
+def _rows(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
+    """A loop of numbers."""
+    at: At = ("loops", name, "perceive")
+    perceive = loop.perceive
     if perceive.follow is not None:
         findings.tag((*at, "follow"), perceive.follow, names)
     if perceive.every is not None and perceive.follow is not None:
         findings.error(at, "`every` and `follow` together", "say one: a grid, or one row per sample of a tag")
+    if perceive.part is not None:
+        findings.error((*at, "part"), "`part` is for cameras, and none of the tags is one", "name tags of a camera connector, or remove it")
     if perceive.every is None and perceive.follow is None and not _is_waveform(found, perceive.tags):
         findings.error(at, "neither `every` nor `follow`", "say one: a grid like `every: 1 s`, or one row per sample of a tag")
     if perceive.every is not None and perceive.every <= 0:
@@ -125,6 +138,44 @@ def _perceive(findings: Findings, name: str, loop: Loop, found: Sections, names:
     for role, tag in loop.diagnose.roles.items():
         if tag not in perceive.tags:
             findings.unknown(("loops", name, "diagnose", "roles", role), "channel of this loop", tag, perceive.tags)
+
+
+def _looks(findings: Findings, name: str, loop: Loop, found: Sections, names: Collection[str]) -> None:
+    """A loop of pictures."""
+    at: At = ("loops", name, "perceive")
+    perceive = loop.perceive
+    for index, tag in enumerate(perceive.tags):
+        if tag in found.tags and not is_camera(found.tags[tag]):
+            what = f"`{tag}` is no picture, and its neighbours are"
+            findings.error((*at, "tags", index), what, "a loop looks at pictures or at numbers: make two loops")
+    for key in ("every", "follow", "cycle"):
+        if getattr(perceive, key) is not None:
+            findings.error((*at, key), f"`{key}` is for numbers, and these tags are cameras", "remove it, or say `part:`")
+    if perceive.window != 1:
+        findings.error((*at, "window"), "a picture is a window of its own", "write `window: 1`")
+    if perceive.part is not None:
+        _part(findings, (*at, "part"), perceive.part, names)
+
+
+def _part(findings: Findings, at: At, part: Parts, names: Collection[str]) -> None:
+    findings.tag((*at, "trigger"), part.trigger, names)
+    belt = part.belt
+    if (belt is None) == (part.deadline is None):
+        findings.error(at, "say either `deadline` or `belt`", "a time after the trigger, or the way to the gate", key=True)
+    if belt is None:
+        if part.deadline is not None and part.delay + part.within >= part.deadline:
+            what = f"a picture may come {(part.delay + part.within) * 1000:g} ms after the trigger, the verdict {part.deadline * 1000:g} ms"
+            findings.error((*at, "within"), what, "leave time for the model and the write")
+        return
+    if (belt.speed is None) == (belt.encoder is None):
+        findings.error((*at, "belt"), "say either `speed` or `encoder`", "name the tag that tells how the belt moves", key=True)
+    for key in ("speed", "encoder"):
+        if (tag := getattr(belt, key)) is not None:
+            findings.tag((*at, "belt", key), tag, names)
+    if belt.camera >= belt.gate:
+        findings.error(
+            (*at, "belt", "gate"), f"the gate lies {belt.gate:g} m from the trigger, the camera {belt.camera:g} m", "the camera comes first"
+        )
 
 
 def _is_waveform(found: Sections, tags: list[str]) -> bool:

@@ -51,10 +51,18 @@ def misfits(name: str, loop: Loop, tags: Mapping[str, Tag], asked: Asked, roles:
     if loop.perceive.window != asked.rows:
         said = f"{loop.perceive.window} rows; {asked.model} was trained on {asked.rows}"
         yield Misfit((*at, "window"), said, f"write `window: {asked.rows}`")
+    if is_camera(tags.get(loop.perceive.tags[0])) != asked.picture:
+        said = f"{asked.model} takes {'pictures' if asked.picture else 'numbers'}, and these tags give none"
+        yield Misfit((*at, "tags"), said, "name another model, or tags of another connector")
     yield from _pace(at, loop, tags, asked)
     if not asked.picture:
         yield from _roles(name, loop, asked, roles)
         yield from _units(at, loop, tags, asked, roles)
+
+
+def is_camera(tag: Tag | None) -> bool:
+    """Whether the tag's values are pictures."""
+    return getattr(tag, "watch", None) is not None and getattr(tag, "number", None) is None
 
 
 def _pace(at: tree.Path, loop: Loop, tags: Mapping[str, Tag], asked: Asked) -> Iterator[Misfit]:

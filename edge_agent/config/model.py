@@ -51,6 +51,34 @@ class Tag(Model):
     safety: bool = Field(default=False, description="safety-related: the agent refuses to write it")
 
 
+class Belt(Model):
+    """How a part travels from the trigger to the gate: metres instead of times."""
+
+    speed: TagName | None = Field(default=None, description="tag of the belt's speed, in m/s")
+    encoder: TagName | None = Field(default=None, description="tag of a counter that rises as the belt moves")
+    scale: Annotated[float, Field(gt=0)] = Field(default=1.0, description="metres per count of the encoder, or what makes m/s of the speed")
+    camera: Annotated[float, Field(ge=0)] = Field(description="metres from the trigger to the middle of the cameras' view")
+    gate: Annotated[float, Field(gt=0)] = Field(description="metres from the trigger to the gate")
+    margin: Duration = Field(default=0.05, description="the verdict has to be out this long before the part is at the gate")
+
+
+class Parts(Model):
+    """One picture of every camera for each part that a trigger announces."""
+
+    trigger: TagName = Field(description="a new value says that a part has come")
+    numbered: bool = Field(default=True, description="its value is the part's number; false: a pulse or a counter, and we number the parts")
+    step: Annotated[int, Field(ge=0)] = Field(
+        default=1, description="from one number to the next; what is skipped is a missed trigger. 0: numbers tell nothing"
+    )
+    debounce: Duration = Field(default=0.0, description="of pulses: a second one within this time is the same part")
+    delay: Duration = Field(default=0.0, description="from the trigger to the moment when the part is before the cameras")
+    within: Time = Field(
+        default=0.05, description="a picture must be taken, and be here, this long after that moment; else the part is unseen"
+    )
+    deadline: Time | None = Field(default=None, description="from the trigger to the verdict; later it does not leave any more")
+    belt: Belt | None = Field(default=None, description="instead of `delay` and `deadline`")
+
+
 class Perceive(Model):
     """How samples become windows."""
 
@@ -60,6 +88,7 @@ class Perceive(Model):
     hop: Annotated[int, Field(ge=1, description="rows from one window to the next")] = 1
     follow: TagName | None = Field(default=None, description="cut a row at each sample of this tag instead of a grid")
     cycle: Cycle | None = None
+    part: Parts | None = Field(default=None, description="the tags are cameras: one picture of each for every part")
     fill: Literal["hold", "linear"] = "hold"
     max_gap: Duration = Field(default=3.0, description="longest hole that may be filled")
     settle: Duration | None = Field(default=None, description="how long a row waits for late tags; default: every / 2, at most 500 ms")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from edge_agent.contracts import Policy, Situation
 from edge_agent.messages import Decision, changed
 
@@ -22,6 +25,11 @@ class Decider:
     def reset(self) -> None:
         """Forget dwell, state and integrals; the numbers go on."""
         self.policy.reset()
+
+    def status(self) -> Mapping[str, Any]:
+        """What the policy counts, for `edge-agent status`; empty where it counts nothing."""
+        told = getattr(self.policy, "status", None)
+        return told() if told is not None else {}
 
     @property
     def writes(self) -> frozenset[str]:

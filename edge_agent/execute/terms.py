@@ -9,6 +9,9 @@ from edge_agent.execute.gate.facts import Kind
 from edge_agent.execute.gate.limits import Limits
 from edge_agent.execute.ramp import Pace
 
+_PART_S = 2.0  # after this nothing is under way any more that a part's verdict could still change; its own deadline is tighter
+_ANSWER_S = 0.25  # the gate says that it has a verdict, or the next part must not wait for it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTerms:
@@ -47,6 +50,8 @@ class Bounds:
 def bounds_of(loop: Loop, min_disk: float) -> Bounds:
     """The bounds that fit a loop's pace: windows on a grid are missed after three, those of parts and cycles never."""
     seen = loop.perceive
+    if seen.part is not None:  # each part is judged by itself, and its verdict is worth nothing later
+        return Bounds(good_windows=1, max_age_s=_PART_S, min_disk=min_disk, starved_s=None, write_timeout_s=_ANSWER_S, settle_s=_PART_S)
     paced = seen.every is not None and seen.follow is None and seen.cycle is None
     starved_s = max(10.0, 3.0 * (seen.every or 0.0) * seen.hop) if paced else None
     return Bounds(max_age_s=max(5.0, 2.0 * loop.diagnose.timeout), min_disk=min_disk, starved_s=starved_s)

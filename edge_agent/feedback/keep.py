@@ -17,6 +17,7 @@ from edge_agent.messages import Decision, Diagnosis, Outcome, Window
 
 _DAY_NS = 86_400_000_000_000
 _MOST_CONTEXT = 256  # windows held back for context, end to end
+_MOST_BYTES = 32 << 20  # of them: pictures are large
 
 _MINOR = frozenset({"random", "near threshold", "drifting", "proposal"})
 
@@ -106,6 +107,9 @@ class Keeper:
         last = self._context[-1][0].end_ns if self._context else self._kept_until_ns
         if self._keep.alarms and not kept and window.start_ns >= last:
             self._context.append((window, diagnosis))
+            held = sum(w.values.nbytes for w, _ in self._context) if window.values.nbytes > _MOST_BYTES // _MOST_CONTEXT else 0
+            while held > _MOST_BYTES:
+                held -= self._context.popleft()[0].values.nbytes
             while self._context and self._context[0][0].end_ns <= window.end_ns - int(self._keep.alarms.before * 1e9):
                 self._context.popleft()  # too old for any alarm to come; windows are what takes memory
 

@@ -15,7 +15,8 @@ from edge_agent.errors import LedgerError
 from edge_agent.feedback.backlog import TURNS, Backlog
 from edge_agent.feedback.keep import Keeper, Kept
 from edge_agent.feedback.labels import Episodes, Label
-from edge_agent.feedback.pack import describe, describe_diagnosis, pack
+from edge_agent.feedback.pack import describe, describe_diagnosis, pack, pictured
+from edge_agent.feedback.picture import encode
 from edge_agent.messages import Decision, Diagnosis, Outcome, Window
 
 _WAIT_S = 2.0
@@ -29,6 +30,7 @@ class _Turn(NamedTuple):
     decision: Decision | None  # None: it is the one that was said before
     outcomes: tuple[Outcome, ...]
     kept: tuple[Kept, ...]
+    part: int | None
 
 
 class Feedback:
@@ -38,8 +40,12 @@ class Feedback:
     ledger does not stop the loop (the gate does that): what could not be written is counted and declared as a gap.
     """
 
-    def __init__(self, loop: str, config: Loop, journal: Journal, clock: Clock, backlog: Backlog | None = None) -> None:
-        """With a backlog the loop goes on while the disk is at work; without one `record` returns after the commit."""
+    def __init__(
+        self, loop: str, config: Loop, journal: Journal, clock: Clock, backlog: Backlog | None = None, *, lossy: bool = False
+    ) -> None:  # fmt: skip
+        """With a backlog the loop goes on while the disk is at work; without one `record` returns after the commit.
+        `lossy`: pictures are kept as JPEG, as their model's card says."""
+        self._lossy = lossy
         self._loop, self._config, self._journal, self._clock, self._backlog = loop, config.feedback, journal, clock, backlog
         self._keeper = Keeper(loop, config.feedback.keep)
         self._episodes = Episodes(config.feedback.keep.alarm_score)
@@ -58,7 +64,8 @@ class Feedback:
         if self._late:
             outcomes, self._late = (*self._late, *outcomes), []
         kept = self._keeper.consider(window, diagnosis, decision, outcomes)
-        turn = _Turn(diagnosis, decision if self._changed(diagnosis, decision) else None, outcomes, kept)
+        part = window.part.number if window.part else None
+        turn = _Turn(diagnosis, decision if self._changed(part, diagnosis, decision) else None, outcomes, kept, part)
         if self._backlog is None:
             await self._leave(turn)
         elif turn.kept or turn.decision or self._lost or not self._backlog.idle(self._loop):
@@ -73,7 +80,7 @@ class Feedback:
                 await self._declare_loss()
                 seqs = await self._write(turn.kept)
                 if turn.decision is not None:
-                    seqs = [*seqs, await self._append("decision", self._decision(turn.diagnosis, turn.decision, seqs))]
+                    seqs = [*seqs, await self._append("decision", self._decision(turn.part, turn.diagnosis, turn.decision, seqs))]
                 label = self._episodes.step(turn.diagnosis, turn.outcomes, seqs)
                 if label is not None:
                     await self._label(label)
@@ -103,9 +110,10 @@ class Feedback:
         written = {"written": dict(self._written), "kept": dict(keeper.kept), "over_budget": keeper.over_budget, "lost_turns": self._lost}
         return written | waiting
 
-    def _changed(self, diagnosis: Diagnosis, decision: Decision) -> bool:
+    def _changed(self, part: int | None, diagnosis: Diagnosis, decision: Decision) -> bool:
+        """Every part's verdict is news, however it resembles the last one."""
         wants = tuple((p.kind, p.tag, p.value) for p in decision.proposals)
-        said = (decision.state, wants, decision.unknown, diagnosis.status)
+        said = (decision.state, wants, decision.unknown, diagnosis.status, part)
         changed, self._said = said != self._said, said
         return changed
 
@@ -118,7 +126,13 @@ class Feedback:
         return [*windows, *await asyncio.gather(*(self._append("diagnosis", payload) for payload in told))]
 
     async def _window(self, kept: Kept) -> int:
-        return await self._append("window", {**describe(kept.window), "why": list(kept.why)}, (pack(kept.window),))
+        said = {**describe(kept.window), "why": list(kept.why)}
+        if not pictured(kept.window):
+            return await self._append("window", said, (pack(kept.window),))
+        if not kept.window.values.size:
+            return await self._append("window", said)
+        blobs = await asyncio.to_thread(encode, kept.window.values, kept.diagnosis, lossy=self._lossy)
+        return await self._append("window", said | {"blobs": list(blobs)}, tuple(blobs.values()))
 
     async def _label(self, label: Label) -> None:
         if self._config.label_outcomes:
@@ -130,11 +144,12 @@ class Feedback:
             await self._append("gap", gap)
             self._lost = self._lost_since_ns = 0
 
-    def _decision(self, diagnosis: Diagnosis, decision: Decision, seqs: Sequence[int]) -> dict[str, Any]:
+    def _decision(self, part: int | None, diagnosis: Diagnosis, decision: Decision, seqs: Sequence[int]) -> dict[str, Any]:
         return {
             "decision": decision.seq,
             "window": decision.window,
             "end_ns": decision.end_ns,
+            **({"part": part} if part is not None else {}),
             "state": decision.state,
             "previous": decision.previous,
             "proposals": [p._asdict() for p in decision.proposals],

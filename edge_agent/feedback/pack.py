@@ -38,13 +38,25 @@ def describe(window: Window) -> dict[str, Any]:
     return {
         "window": window.seq,
         "tags": list(window.tags),
-        "rows": int(window.values.shape[1]),
+        **_size(window),
         "start_ns": window.start_ns,
         "end_ns": window.end_ns,
         "cut_ns": window.cut_ns,
         "fit": window.fit,
         "reasons": list(window.reasons),
     }
+
+
+def pictured(window: Window) -> bool:
+    """Whether it is a camera's look, whether there is a picture or not."""
+    return window.values.dtype == np.uint8
+
+
+def _size(window: Window) -> dict[str, Any]:
+    if not pictured(window):
+        return {"rows": int(window.values.shape[1])}
+    part = {} if window.part is None else {"part": window.part.number, "triggered_ns": window.part.triggered_ns}
+    return {"rows": 1, "picture": list(window.values.shape), "quality": int(window.quality[0, 0]), **part}
 
 
 def describe_diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -65,6 +77,7 @@ def describe_diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "contributions": [list(pair) for pair in diagnosis.contributions],
         "votes": [list(ballot) for ballot in diagnosis.votes],
         "drifting": list(diagnosis.drifting),
+        "regions": [region._asdict() for region in diagnosis.regions],
         "model": diagnosis.model,
         "model_hash": diagnosis.model_hash,
     }

@@ -93,6 +93,13 @@ class Publish(Model):
     key: str | None = Field(default=None, description='send {"key": value}')
     template: str | None = Field(default=None, description="send this text with $value, $id, $issued_ms and $expires_ms filled in")
     envelope: Envelope | None = None
+    arguments: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]], Field(min_length=1, max_length=8)] | None = (
+        Field(
+            default=None,
+            description="the tag is called, not set: send {name: argument, ..., seq, issued_ms, expires_ms}; the plant answers on the "
+            "tag's `topic` with a value equal to the first argument once it has taken the call",
+        )
+    )
     expiry: Duration = Field(default=5.0, description="older than this the broker (MQTT 5) and the receiver (envelope) drop the command")
 
     @field_validator("topic")
@@ -104,8 +111,10 @@ class Publish(Model):
 
     @model_validator(mode="after")
     def _one_form(self) -> Publish:
-        if sum(x is not None for x in (self.key, self.template, self.envelope)) > 1:
-            raise ValueError("key, template and envelope exclude one another; keep one")
+        if sum(x is not None for x in (self.key, self.template, self.envelope, self.arguments)) > 1:
+            raise ValueError("key, template, envelope and arguments exclude one another; keep one")
+        if self.arguments is not None and len({*self.arguments, "seq", "issued_ms", "expires_ms"}) < len(self.arguments) + 3:
+            raise ValueError("arguments: each name once, and seq, issued_ms and expires_ms are ours")
         if self.template is not None and "$value" not in self.template:
             raise ValueError("template: has no $value, so every command would be the same")
         return self
@@ -135,4 +144,6 @@ class MqttTag(Tag):
             raise ValueError("say `topic:` (to read it) or `publish:` (to write it) or both")
         if self.write and self.publish is None:
             raise ValueError("write: true needs `publish:`, so that it is known where commands go")
+        if self.publish is not None and self.publish.arguments is not None and self.topic is None:
+            raise ValueError("publish.arguments needs `topic:`, where the plant says which calls it has taken")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from edge_agent.mqtt.envelope import seal
 _RESERVE = 1000  # numbers taken from the file at once: one write to disk for a thousand commands
 
 
-class Sequence:
+class Numbers:
     """Numbers that only grow, for one connector. Kept in a file; where that is lost, the wall clock in ms takes its place."""
 
     def __init__(self, file: Path, clock: Clock) -> None:
@@ -57,7 +58,7 @@ class Sequence:
             return 0
 
 
-def payload(value: Scalar, publish: Publish, *, seq: Sequence, clock: Clock, by: str) -> bytes:
+def payload(value: Scalar, publish: Publish, *, seq: Numbers, clock: Clock, by: str) -> bytes:
     """The bytes of one command. ValueError for a value that no JSON can carry."""
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{value} is no value to send")
@@ -69,6 +70,18 @@ def payload(value: Scalar, publish: Publish, *, seq: Sequence, clock: Clock, by:
     if publish.key is not None:
         return json.dumps({publish.key: value}, separators=(",", ":")).encode()
     return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def call_payload(arguments: Sequence[Scalar], publish: Publish, *, seq: Numbers, clock: Clock) -> bytes:
+    """The bytes of one call. ValueError where the arguments are not those of the configuration."""
+    names = publish.arguments or []
+    if len(names) != len(arguments) or any(isinstance(a, float) and not isfinite(a) for a in arguments):
+        raise ValueError(
+            f"{len(arguments)} arguments {list(arguments)}; the call takes {', '.join(names) or 'none: it has no `arguments:`'}"
+        )
+    issued_ms = clock.wall_ns() // 1_000_000
+    said = dict(zip(names, arguments, strict=True)) | {"seq": seq.take(), "issued_ms": issued_ms}
+    return json.dumps(said | {"expires_ms": issued_ms + int(publish.expiry * 1000)}, separators=(",", ":")).encode()
 
 
 def _fill(template: str, value: Scalar, issued_ms: int, expiry_s: float) -> str:

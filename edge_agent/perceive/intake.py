@@ -110,6 +110,8 @@ class TagState:
                 return value, quality
             return value, quality | (_RANGE if math.isfinite(value) else _NOT_FINITE)
         if isinstance(value, np.ndarray):
+            if value.dtype == np.uint8:  # a picture: its quality was judged by its camera
+                return value, quality
             if self.converts:
                 value = (value * rules.scale + rules.offset).astype(np.float32)
             return value, quality if np.isfinite(value).all() else quality | _NOT_FINITE

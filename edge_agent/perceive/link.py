@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_agent.messages import UNFIT, LinkState, Quality, Reading, Sample, Window
 from edge_agent.perceive.intake import Intake
+from edge_agent.perceive.parts import Parts, Pictures, Shot
 from edge_agent.perceive.rows import Block, Cutter
 
 _UNFIT = int(UNFIT | Quality.UNCERTAIN)
@@ -23,13 +24,19 @@ class View:
     loop: str
     tags: tuple[str, ...]  # channels, in the model's order
     watched: tuple[str, ...]  # what the loop's expressions may name besides
-    cutter: Cutter
+    cutter: Cutter | Pictures | Parts
+    extra: tuple[str, ...] = ()  # what the cutter takes besides the channels: a part's trigger, the belt
     seq: int = 0
     unfit: int = 0
     named: tuple[str, ...] = field(init=False)  # every tag it may look at
 
     def __post_init__(self) -> None:
-        self.named = tuple(dict.fromkeys((*self.tags, *self.watched)))
+        self.named = tuple(dict.fromkeys((*self.extra, *self.watched) if self.looks else (*self.tags, *self.watched)))
+
+    @property
+    def looks(self) -> bool:
+        """Whether its windows are pictures; those are no values for expressions."""
+        return isinstance(self.cutter, Pictures | Parts)
 
 
 class Perceiver:
@@ -39,13 +46,15 @@ class Perceiver:
         self.intake = intake
         self.views: dict[str, View] = {}
         self._routes: dict[str, list[tuple[View, int]]] = {}
+        self._hurried = False  # whether any loop follows parts
         for view in views:
             self.add(view)
 
     def add(self, view: View) -> None:
         """Start cutting windows for a loop."""
         self.views[view.loop] = view
-        for i, tag in enumerate(view.tags):
+        self._hurried = self._hurried or isinstance(view.cutter, Parts)
+        for i, tag in enumerate((*view.tags, *view.extra)):
             self._routes.setdefault(tag, []).append((view, i))
 
     def remove(self, loop: str) -> None:
@@ -90,6 +99,11 @@ class Perceiver:
         due = [view for view in self.views.values() if view.cutter.due_ns <= now_ns]
         return self._cut(due, mono_ns) if due else []
 
+    def patience_s(self, mono_ns: int) -> float:
+        """Until the first part, if any is under way, has to be given up; what waits for a row can wait for the next tick."""
+        hurried = [view.cutter.due_ns for view in self.views.values() if isinstance(view.cutter, Parts)] if self._hurried else []
+        return max(0.0, (min(hurried) - self.intake.axis_ns(mono_ns)) / 1e9) if hurried else float("inf")
+
     def reading(self, tag: str, mono_ns: int) -> Reading:
         """The newest reading of any tag."""
         return self.intake.reading(tag, mono_ns)
@@ -98,7 +112,33 @@ class Perceiver:
         now_ns = self.intake.axis_ns(mono_ns)
         return [self._window(view, block, now_ns, mono_ns) for view in views for block in view.cutter.due(now_ns)]
 
-    def _window(self, view: View, block: Block, now_ns: int, mono_ns: int) -> Window:
+    def _look(self, view: View, shot: Shot, now_ns: int, mono_ns: int) -> Window:
+        """A camera's picture, or the word that there is none."""
+        view.seq += 1
+        camera = view.tags[shot.camera]
+        bad = shot.quality & _UNFIT or shot.picture is None
+        reasons = (shot.why or f"{camera}: {_flags(shot.quality)}",) if bad else ()
+        view.unfit += bool(reasons)
+        return Window(
+            loop=view.loop,
+            seq=view.seq,
+            tags=(camera,),
+            start_ns=shot.time_ns,
+            end_ns=shot.time_ns,
+            cut_ns=now_ns,
+            mono_ns=mono_ns,
+            values=np.empty((0, 0), np.uint8) if shot.picture is None else shot.picture,
+            quality=np.array([[shot.quality]], np.uint16),
+            live=self.live(view, mono_ns),
+            fit=not reasons,
+            reasons=reasons,
+            part=shot.part,
+            due_ns=None if shot.deadline_ns is None else mono_ns + shot.deadline_ns - now_ns,
+        )
+
+    def _window(self, view: View, block: Block | Shot, now_ns: int, mono_ns: int) -> Window:
+        if isinstance(block, Shot):
+            return self._look(view, block, now_ns, mono_ns)
         start_ns, end_ns, values, quality = block
         view.seq += 1
         reasons = _reasons(view.tags, quality) if np.bitwise_or.reduce(quality, axis=None) & _UNFIT else ()
@@ -135,8 +175,11 @@ def _reasons(tags: Sequence[str], quality: np.ndarray) -> tuple[str, ...]:
 
 
 def _named(flags: np.ndarray) -> str:
-    seen = Quality(int(np.bitwise_or.reduce(flags)) & _UNFIT)
-    return ", ".join(str(flag.name).lower().replace("_", " ") for flag in seen) or "no value"
+    return _flags(int(np.bitwise_or.reduce(flags)))
+
+
+def _flags(quality: int) -> str:
+    return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Quality(quality & _UNFIT)) or "no value"
 
 
 def _few(names: Sequence[str]) -> str:

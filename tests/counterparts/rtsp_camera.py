@@ -5,7 +5,9 @@ usage: rtsp_camera.py PORT WIDTH HEIGHT FPS mjpeg|h264 PICTURES   PICTURES: a fi
 A line "7" on stdin shows picture 7 from the next frame on; rtsp://127.0.0.1:PORT/cam. SIGSTOP: a stalled camera, SIGKILL: one that is gone.
 """
 
+import contextlib
 import mmap
+import os
 import sys
 import threading
 import time
@@ -59,6 +61,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         threading.Thread(target=feed, args=(source,), daemon=True).start()
 
 
+with contextlib.suppress(PermissionError):
+    os.setpriority(os.PRIO_PROCESS, 0, -10)  # a real camera has a processor of its own
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")

@@ -7,14 +7,14 @@ import pytest
 from edge_agent.clock import ManualClock
 from edge_agent.errors import PlantError
 from edge_agent.mqtt.address import Publish
-from edge_agent.mqtt.commands import Sequence, payload
+from edge_agent.mqtt.commands import Numbers, payload
 from edge_agent.mqtt.envelope import verify
 
 
 def made(value: Any, tmp_path: Path, **keys: Any) -> bytes:
     clock = ManualClock()
     publish = Publish.model_validate({"topic": "a", **keys})
-    return payload(value, publish, seq=Sequence(tmp_path / "sequence", clock), clock=clock, by="ipc1")
+    return payload(value, publish, seq=Numbers(tmp_path / "sequence", clock), clock=clock, by="ipc1")
 
 
 @pytest.mark.parametrize(("value", "data"), [(1.5, b"1.5"), (3, b"3"), (True, b"true"), ("run", b"run")])
@@ -47,7 +47,7 @@ def test_numbers_grow_across_restarts_and_clock_steps(tmp_path: Path) -> None:
     clock = ManualClock()
     numbers = []
     for _ in range(3):
-        sequence = Sequence(tmp_path / "state" / "sequence", clock)
+        sequence = Numbers(tmp_path / "state" / "sequence", clock)
         numbers += [sequence.take() for _ in range(1500)]
         clock.step_wall(-86400)
     assert numbers == sorted(set(numbers))
@@ -55,13 +55,13 @@ def test_numbers_grow_across_restarts_and_clock_steps(tmp_path: Path) -> None:
 
 def test_a_lost_file_is_replaced_by_the_clock(tmp_path: Path) -> None:
     clock = ManualClock()
-    last = Sequence(tmp_path / "sequence", clock).take()
+    last = Numbers(tmp_path / "sequence", clock).take()
     (tmp_path / "sequence").write_text("garbage")
     clock.advance(1)
-    assert Sequence(tmp_path / "sequence", clock).take() > last
+    assert Numbers(tmp_path / "sequence", clock).take() > last
 
 
 def test_no_number_no_command(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PlantError, match="no command can be numbered"):
-        Sequence(tmp_path / "file" / "sequence", ManualClock()).take()
+        Numbers(tmp_path / "file" / "sequence", ManualClock()).take()

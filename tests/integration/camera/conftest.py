@@ -53,7 +53,7 @@ class RtspCamera:
     def show(self, number: int) -> None:
         """This picture, from the next frame on."""
         assert self.process and self.process.stdin
-        with suppress(BrokenPipeError):  # it was killed: there is nobody to see
+        with suppress(BrokenPipeError, ValueError):  # it was killed: there is nobody to see
             self.process.stdin.write(f"{number}\n")
             self.process.stdin.flush()
 

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -107,3 +108,42 @@ async def test_a_tag_without_a_topic_cannot_be_read_back(mosquitto: Any, run: An
 async def test_mqtt_has_no_methods(mosquitto: Any, run: Any, tmp_path: Path) -> None:
     async with run(mosquitto.url(), {"speed": TRIM}, tmp_path) as it:
         assert (await it.connector.call("speed", (), 1.0)).status == "refused"
+
+
+CALL = {
+    "topic": "plant/gate/taken",
+    "decode": {"type": "json", "path": "part"},
+    "write": True,
+    "publish": {"topic": "plant/gate/verdict", "arguments": ["part", "verdict"], "expiry": "1 s"},
+}
+
+
+async def test_a_call_is_good_only_once_the_plant_itself_says_that_it_took_it(mosquitto: Any, run: Any, tmp_path: Path) -> None:
+    async with run(mosquitto.url(), {"gate": CALL}, tmp_path) as it:
+        await it.up()
+        assert (await it.connector.describe("gate")).type == "method"
+        watch = mosquitto.watch("plant/gate/verdict", 3)
+        await asyncio.sleep(0.5)
+        unanswered = await it.connector.call("gate", (7, 1), 0.3)
+        assert unanswered.status == "unknown", "the broker has it, and nobody knows more"
+        asking = asyncio.ensure_future(it.connector.call("gate", (8, 0), 5.0))
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(mosquitto.publish, "plant/gate/taken", '{"part": 7}')
+        await asyncio.sleep(0.2)
+        assert not asking.done(), "the answer to another call is none to this one"
+        await asyncio.to_thread(mosquitto.publish, "plant/gate/taken", '{"part": 8}')
+        assert (await asking).status == "good"
+        sent = [json.loads(payload) for _, _, payload in await printed(watch)]
+    assert [(s["part"], s["verdict"]) for s in sent] == [(7, 1), (8, 0)]
+    assert sent[1]["seq"] > sent[0]["seq"]
+    assert all(s["expires_ms"] - s["issued_ms"] == 1000 for s in sent)
+
+
+async def test_what_is_no_call_is_refused_before_anything_is_sent(mosquitto: Any, run: Any, tmp_path: Path) -> None:
+    async with run(mosquitto.url(), {"gate": CALL, "speed": TRIM}, tmp_path) as it:
+        await it.up()
+        watch = mosquitto.watch("plant/#", 1)
+        assert (await it.connector.call("gate", (7,), 1.0)).status == "refused"
+        assert (await it.connector.call("speed", (7,), 1.0)).status == "refused"
+        assert (await it.connector.write("gate", 7, 1.0)).status == "refused"
+        assert await printed(watch) == []
