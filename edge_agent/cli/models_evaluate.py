@@ -22,7 +22,11 @@ from edge_agent.errors import EdgeAgentError
 @click.option("--recipe", type=PATH, help="The recipe for --folds; default: train.py in the bundle's folder.")
 @click.option("--python", default=sys.executable, show_default="this one", help="The interpreter that has what the recipe needs.")
 @click.option("--quick", is_flag=True, help="Leave out the broken sensors.")
-@click.option("--store", type=PATH, help="Folder for the report cards: SCENARIO-NAME-VERSION.json and .html.")
+@click.option(
+    "--store",
+    type=PATH,
+    help="Folder for the report cards (SCENARIO-NAME-VERSION.json and .html) and index.html, the leaderboard of all that lie there.",
+)
 @trust_option
 @json_option
 def evaluate(
@@ -102,6 +106,9 @@ def _store(cards: list[dict[str, Any]], store: Path | None) -> None:
         name = f"{card['scenario']['name']}-{card['model'].replace('@', '-')}{'-folds' if card['basis'] == 'recipe' else ''}"
         (store / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
         (store / f"{name}.html").write_text(report.html(card))
+    kept = {file.stem: json.loads(file.read_text()) for file in sorted(store.glob("*.json"))}
+    files = {f"{card['scenario']['name']} {card['model']}": f"{name}.html" for name, card in kept.items()}
+    (store / "index.html").write_text(report.board(list(kept.values()), files))
 
 
 def _list(as_json: bool) -> None:

@@ -22,19 +22,40 @@ def text(report: Mapping[str, Any]) -> str:
 def html(report: Mapping[str, Any]) -> str:
     """A page of its own."""
     findings = report["findings"]
+    word, mood = ("FIT", "good") if report["ok"] else ("REFUSED", "bad")
+    rows = [(page.Pill(_MARK[f["level"]], _MOOD[f["level"]]), f["check"], f["said"], _tier(f)) for f in findings]
     parts = [
-        page.paragraph(_verdict(report), "good" if report["ok"] else "bad"),
-        *(page.paragraph(line.strip(), "soft") for line in _about(report)),
-        page.heading("Checks"),
-        page.table(
-            ["", "check", "finding", "tier at most"],
-            [(_MARK[f["level"]], f["check"], f["said"], "-" if f["tier"] < 0 else f["tier"]) for f in findings],
-            [_MOOD[f["level"]] for f in findings],
-        ),
-        page.heading("Plots"),
-        *(plot for f in findings for plot in _plots(f.get("numbers", {}))),
+        page.tiles(_tiles(report)),
+        page.section("The bundle", page.facts(_facts(report))),
+        page.section("Checks", page.table(["", "check", "finding", "allows"], rows)),
+        page.figures([plot for f in findings for plot in _plots(f.get("numbers", {}))]),
     ]
-    return page.page(f"Inspection of {report['model']}", parts)
+    return page.page(f"Inspection of {report['model']}", (word, mood, _verdict(report)), parts)
+
+
+def _tier(finding: Mapping[str, Any]) -> str:
+    return "nothing" if finding["tier"] < 0 else f"tier {finding['tier']}"
+
+
+def _tiles(report: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """What a reader asks first."""
+    numbers = {f["check"]: f.get("numbers", {}) for f in report["findings"]}
+    time, unseen, foreign = numbers.get("time", {}), numbers.get("broken sensors", {}), numbers.get("outside the envelope", {})
+    said = report["verdict"]
+    found = [("highest tier", said["tier"] if said["fit"] else "none", f"today {said['today']}" if said["fit"] else "refused")]
+    found.append(("checks passed", f"{sum(f['level'] == 'pass' for f in report['findings'])} of {len(report['findings'])}", ""))
+    if time:
+        found.append(("p99 of one window", f"{time['p99_us']:.0f} us", f"median {time['p50_us']:.0f} us"))
+    if refused := foreign.get("refused"):
+        found.append(("foreign windows refused", f"{sum(refused.values()) / len(refused):.0%}", "by the novelty gate"))
+    if faults := unseen.get("faults"):
+        share = sum(f["changed_unseen"] for f in faults.values()) / len(faults)
+        found.append(("changed unnoticed", f"{share:.0%}", "of answers, by one broken sensor"))
+    return found
+
+
+def _facts(report: Mapping[str, Any]) -> dict[str, str]:
+    return {line[:12].strip(): line[12:] for line in _about(report)}
 
 
 def _about(report: Mapping[str, Any]) -> list[str]:

@@ -31,43 +31,81 @@ def html(card: Mapping[str, Any]) -> str:
     said, shipped = card["scenario"], card["graphs"][card["shipped"]]
     kinds = list(card["graphs"])
     head = ["figure", *kinds, "95 % interval", *_beside(card), *card["blind"]]
+    known = {"benchmark": said["title"], "split": said["split"], "data": f"{said['data']} ({said['licence']})"}
+    known |= {"bundle": card["hash"], "figures": card["figures_hash"]}
+    targets = [(*_target(t)[:3], page.Pill(_WORD[t["met"]], _MOOD[t["met"]])) for t in card["targets"]]
+    published = [(p["who"], _pairs(p["figures"]), p["source"], p["note"]) for p in card["published"]]
     parts = [
-        page.paragraph(card["note"], "warn" if card["basis"] == "in-sample" else "lead"),
-        page.paragraph(f"{said['title']}. Split: {said['split']}. Data: {said['data']} ({said['licence']}).", "soft"),
-        page.heading("Targets"),
-        page.table(
-            ["metric", "", "target", "reached", ""], [_target(t) for t in card["targets"]], [_MOOD[t["met"]] for t in card["targets"]]
-        ),
-        page.heading("Figures, and what no data reaches"),
-        page.table(head, [_row(name, card, kinds) for name in shipped["figures"]]),
-        page.heading("Published"),
-        page.table(
-            ["who", "figures", "source", "note"], [(p["who"], _pairs(p["figures"]), p["source"], p["note"]) for p in card["published"]]
-        ),
-        page.heading("Cost, confidence, broken sensors"),
-        *(page.paragraph(line) for line in (*_cost(card), *_confidence(card))),
-        *_plots(card),
-        *(page.paragraph(f"Trap: {trap}", "soft") for trap in said["traps"]),
+        page.tiles(_tiles(card)),
+        page.section("What was judged, on what", page.facts(known)),
+        page.section("Targets", page.table(["metric", "target", "reached", ""], targets)),
+        page.section("Figures, and what no data reaches", page.table(head, [_row(name, card, kinds) for name in shipped["figures"]])),
+        page.section("Published", page.table(["who", "figures", "source", "note"], published)),
+        page.section("Cost and confidence", *(page.paragraph(line) for line in (*_cost(card), *_confidence(card)))),
+        page.figures(_plots(card)),
+        page.section("How this benchmark can be gamed", *(page.paragraph(trap) for trap in said["traps"])),
     ]
-    return page.page(f"{card['model']} on {said['name']}", parts)
+    return page.page(f"{card['model']} on {said['name']}", _headline(card), parts)
+
+
+def _headline(card: Mapping[str, Any]) -> tuple[str, str, str]:
+    met = [t["met"] for t in card["targets"]]
+    if card["basis"] == "in-sample":
+        return "NOT PROVEN", "warn", card["note"]
+    word, mood = ("ALL TARGETS MET", "good") if all(met) else (f"{met.count(False)} TARGETS MISSED", "bad")
+    return word, mood, card["note"]
+
+
+def _tiles(card: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """The leading figure, the targets, and what a window costs."""
+    metric, met = card["scenario"]["metric"], [t["met"] for t in card["targets"]]
+    best_blind = [f[metric] for f in card["blind"].values() if metric in f]
+    beside = (max if card["scenario"]["higher_is_better"] else min)(best_blind) if best_blind else None
+    found = [(metric, _reached(card, metric), f"no data: {page.number(beside)}"), ("targets met", f"{met.count(True)} of {len(met)}", "")]
+    if cost := card.get("cost", {}).get(card["shipped"]):
+        found.append((f"p99 of one window, {card['shipped']}", f"{cost['p99_us']:.0f} us", f"median {cost['p50_us']:.0f} us"))
+        found.append(("graph", f"{cost['bytes'] / 1000:.0f} kB", card["shipped"]))
+    if confidence := card.get("confidence"):
+        found.append(("calibration error", confidence["ece"], "of its confidence"))
+    return found
+
+
+def board(cards: Sequence[Mapping[str, Any]], files: Mapping[str, str]) -> str:
+    """The leaderboard as a page; `files` says where each model's card lies: "SCENARIO MODEL" -> file."""
+    parts = []
+    for name in sorted({c["scenario"]["name"] for c in cards}):
+        rows = _board(cards, name)
+        linked = [[_linked(row[0], files.get(f"{name} {row[0]}")), *row[1:]] for row in rows[1:]]
+        parts.append(
+            page.section(
+                f"{name}: {next(c for c in cards if c['scenario']['name'] == name)['scenario']['title']}",
+                page.table(["bundle", *rows[0][1:]], linked),
+            )
+        )
+    proven = sum(c["basis"] != "in-sample" for c in cards)
+    said = f"{len(cards)} report cards, {proven} of them on runs that the bundle has never seen; the best comes first, in-sample ones last"
+    return page.page("Leaderboard", (f"{len(cards)} CARDS", "good" if proven == len(cards) else "warn", said), parts)
+
+
+def _linked(text: str, file: str | None) -> Any:
+    return page.Link(text, file) if file else text
 
 
 def leaderboard(cards: Sequence[Mapping[str, Any]]) -> str:
     """One table a scenario, the best held-out figure first; in-sample figures last, whatever they are."""
-    lines = []
-    for name in sorted({c["scenario"]["name"] for c in cards}):
-        mine = [c for c in cards if c["scenario"]["name"] == name]
-        metric, sign = mine[0]["scenario"]["metric"], -1 if mine[0]["scenario"]["higher_is_better"] else 1
-        mine.sort(key=lambda c: (c["basis"] == "in-sample", sign * _reached(c, metric)))
-        rows = [[name, metric, "basis", "95 %", "targets", "p99 us", "kB"], *(_line(c, metric) for c in mine)]
-        blind = [[f"({who})", page.number(f[metric]), "no data", "", "", "", ""] for who, f in mine[0]["blind"].items() if metric in f]
-        known = [
-            [f"({p['who']})", page.number(p["figures"][metric]), "published", "", "", "", ""]
-            for p in mine[0]["published"]
-            if metric in p["figures"]
-        ]
-        lines += [*columns(rows + blind + known), ""]
-    return "\n".join(lines).rstrip()
+    names = sorted({c["scenario"]["name"] for c in cards})
+    return "\n".join(line for name in names for line in (*columns(_board(cards, name)), "")).rstrip()
+
+
+def _board(cards: Sequence[Mapping[str, Any]], name: str) -> list[list[str]]:
+    """A scenario's table: bundles, then guesses that look at no data, then what others published."""
+    mine = [c for c in cards if c["scenario"]["name"] == name]
+    metric, sign = mine[0]["scenario"]["metric"], -1 if mine[0]["scenario"]["higher_is_better"] else 1
+    mine.sort(key=lambda c: (c["basis"] == "in-sample", sign * _reached(c, metric)))
+    rows = [[name, metric, "basis", "95 %", "targets", "p99 us", "kB"], *(_line(c, metric) for c in mine)]
+    rows += [[f"({who})", page.number(f[metric]), "no data", "", "", "", ""] for who, f in mine[0]["blind"].items() if metric in f]
+    known = [p for p in mine[0]["published"] if metric in p["figures"]]
+    return rows + [[f"({p['who']})", page.number(p["figures"][metric]), "published", "", "", "", ""] for p in known]
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -160,6 +160,9 @@ def test_the_command_stores_its_cards_and_makes_a_leaderboard(half: Path, data: 
     stored = json.loads((tmp_path / "uci_accelerometer-fan-1.0.0.json").read_text())
     assert stored["basis"] == "held-out"
     assert (tmp_path / "uci_accelerometer-fan-1.0.0.html").read_text().startswith("<!doctype html>")
+    board = (tmp_path / "index.html").read_text()
+    assert '<a href="uci_accelerometer-fan-1.0.0.html">fan@1.0.0</a>' in board
+    assert "1 of them on runs that the bundle has never seen" in board
 
 
 def test_the_command_lists_scenarios_and_says_what_is_missing(half: Path, tmp_path: Path) -> None:
