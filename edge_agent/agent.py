@@ -25,7 +25,7 @@ from edge_agent.execute.actuator import Assets
 from edge_agent.execute.executor import Executor
 from edge_agent.execute.station import Health as Condition
 from edge_agent.execute.terms import bounds_of
-from edge_agent.feedback import past
+from edge_agent.feedback import known, past
 from edge_agent.feedback.backlog import Backlog
 from edge_agent.feedback.ledger import Ledger, Line
 from edge_agent.feedback.link import Feedback
@@ -125,6 +125,8 @@ class Agent:
                 supervisor.start("control socket", partial(control.serve, socket, handlers))
                 self.health.expect("pump", 10.0)
                 self._pump.recorded_tags = self._recorded()
+                if self._pump.recorded_tags:
+                    self._pump.on_disk = await asyncio.to_thread(known.samples, places.ledger(self.configuration.file.agent))
                 supervisor.start("pump", self._pump.run)
                 supervisor.start("feedback", self._backlog.run)
                 for name in self.configuration.connectors:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_agent import recording
 from edge_agent.clock import Clock
+from edge_agent.feedback.known import Key, key
 from edge_agent.feedback.ledger import Ledger, Line
 from edge_agent.inbox import Event, Inbox, Samples
 from edge_agent.messages import Gap, LinkState, Sample, Window
@@ -35,6 +36,8 @@ class Pump:
         self._put, self._linked, self._record, self._round_done = put, linked, record, round_done
         self.now_ns = clock.mono_ns()  # monotonic time of what is being perceived
         self.recorded_tags: frozenset[str] = frozenset()
+        self.on_disk: set[Key] = set()  # recorded by an earlier life: sent again, they are not recorded again
+        self.recorded_before = 0
         self.not_recorded = 0  # samples whose record was refused; their sender was not told that we have them
 
     async def run(self) -> None:
@@ -91,11 +94,18 @@ class Pump:
     def _keep(self, event: Samples) -> None:
         """Acknowledge after commit: samples of recorded tags first go to disk."""
         lines = [Line("sample", _sample(s)) for s in event.batch if s.tag in self.recorded_tags] if self.recorded_tags else []
+        if self.on_disk:
+            lines = self._new(lines)
         if not lines:
             if event.committed:
                 event.committed()
         elif not self._ledger.append_many(lines, event.committed):
             self.not_recorded += len(lines)
+
+    def _new(self, lines: list[Line]) -> list[Line]:
+        fresh = [line for line in lines if key(line.payload) not in self.on_disk]
+        self.recorded_before += len(lines) - len(fresh)
+        return fresh
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from edge_agent.clock import Clock
@@ -76,6 +77,8 @@ class Delivery:
         if item is None:
             self._heard(change.ClientHandle, mono_ns)
             return
+        if item.told and self._told(item, change.Value):
+            return
         data = change.Value
         code = data.StatusCode.value if data.StatusCode is not None else 0
         source_ns = nanoseconds(data.SourceTimestamp) or nanoseconds(data.ServerTimestamp) or wall_ns
@@ -86,8 +89,29 @@ class Delivery:
             self._counts["type_errors"] += 1
         if (hole := self._hole(item, source_ns, code, silent, wall_ns)) is not None:
             holes.append(hole)
-        item.value, item.code, item.source_ns, item.mono_ns = value, code, source_ns, mono_ns
+        item.value, item.code, item.source_ns, item.mono_ns, item.heard = value, code, source_ns, mono_ns, True
         batch.append(Sample(item.tag, value, quality_of(code) | flaw, source_ns, wall_ns, mono_ns))
+
+    def tell(self, read: Sequence[tuple[Item, Any]]) -> None:
+        """Hand over values that were read, of items that the server has not reported in this process."""
+        wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        batch: list[Sample] = []
+        holes: list[_Hole] = []
+        for item, data in read:
+            change = SimpleNamespace(ClientHandle=item.handle, Value=data)
+            self._take(change, wall_ns, mono_ns, silent=False, batch=batch, holes=holes)
+            item.told = True
+        self._burst.clear()
+        self._burst_from.clear()
+        self._declare(holes)
+        if batch:
+            self._counts["retold"] += len(batch)
+            self._sink.samples(batch)
+
+    def _told(self, item: Item, data: Any) -> bool:
+        """Whether a report brings the very value that was read a moment ago."""
+        item.told = False
+        return bool(nanoseconds(data.SourceTimestamp) == item.source_ns)
 
     def _heard(self, handle: int, mono_ns: int) -> None:
         if handle == HEARTBEAT:
@@ -110,17 +134,17 @@ class Delivery:
             return (item.tag, start_ns, source_ns, why) if source_ns >= start_ns else (item.tag, source_ns, max(start_ns, wall_ns), why)
         if overflowed(code):
             self._counts["overflows"] += 1
-            return (item.tag, item.source_ns or source_ns, source_ns, "the server's queue overflowed")
+            return (item.tag, max(item.source_ns, item.sure_ns) or source_ns, source_ns, "the server's queue overflowed")
         return self._full(item, source_ns, silent)
 
     def _full(self, item: Item, source_ns: int, silent: bool) -> _Hole | None:
         """A queue that came full may have run over, whether the server sets the overflow bit or not: many never do."""
         if item.queue <= 1:
-            lost = silent and item.mono_ns > 0
-            return (item.tag, item.source_ns, source_ns, "the server keeps one value only, and was silent") if lost else None
+            why = "the server keeps one value only, and was silent"
+            return (item.tag, max(item.source_ns, item.sure_ns), source_ns, why) if silent and item.mono_ns else None
         count = self._burst[item.handle] = self._burst[item.handle] + 1
         if count == 1:
-            self._burst_from[item.handle] = item.source_ns or source_ns
+            self._burst_from[item.handle] = max(item.source_ns, item.sure_ns) or source_ns
         if count != item.queue:
             return None
         self._counts["full_queues"] += 1

@@ -30,6 +30,14 @@ class Entry:
     def how(self) -> str:
         return "session taken up again" if self.resumed else "new session"
 
+    def take(self, session: Session) -> None:
+        """A session of an earlier process, to be taken up again."""
+        self._session = session
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
     def forget(self) -> None:
         """The next session is a new one."""
         self._session = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ HEARTBEAT = 0
 """Client handle of ServerStatus.CurrentTime; the tags' handles start at 1."""
 _MAX_QUEUE = 10_000
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 300.0
+_REMEMBERED = ("state", "trouble", "note", "filtered", "sampling_s", "queue", "source_ns", "mono_ns")
 _VALUE = 13  # attribute number: OPC 10000-6, A.1
 _CURRENT_TIME = "i=2258"  # ServerStatus.CurrentTime: OPC 10000-5, 6.3.2
 _FILTER_REFUSED = frozenset(
@@ -46,6 +47,9 @@ class Item:
     mono_ns: int = 0  # 0: never seen
     hole_ns: int | None = None  # a hole began here; the next value ends it
     hole_why: str = ""
+    sure_ns: int = 0  # up to here, by the device's clock, nothing is missing: known after our own restart
+    heard: bool = False  # in this process
+    told: bool = False  # its value was read, not reported: the report may yet come
 
     @property
     def tag(self) -> str:
@@ -88,6 +92,28 @@ class Items:
         for item in self:
             item.state, item.filtered, item.retry_ns, item.retry_s = "waiting", True, 0, _FIRST_RETRY_S
 
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """What another process needs to go on with these items. JSON-able."""
+        return {i.tag: {name: getattr(i, name) for name in ("handle", *_REMEMBERED)} | {"node": i.wanted.node} for i in self}
+
+    def recall(self, said: Mapping[str, Mapping[str, Any]], *, names: Sequence[str], then_ns: int, now_ns: int, publish_s: float) -> bool:
+        """Take up what an earlier process knew. `then_ns`: its clock when the server's queues were last empty, `now_ns` the same
+        moment by ours. False: not all of it is of use, and the subscription cannot be gone on with."""
+        whole = True
+        for item in self:
+            old = said.get(item.tag)
+            if old is None or old["node"] != item.wanted.node or old["handle"] != item.handle:
+                whole = False
+                continue
+            for name in _REMEMBERED:
+                setattr(item, name, old[name])
+            whole = _resolve(item, names, now_ns) and whole
+            if item.mono_ns:
+                item.sure_ns = _sure(item, then_ns, publish_s)
+                item.mono_ns += now_ns - then_ns
+            item.retry_ns, item.retry_s = 0, _FIRST_RETRY_S
+        return whole
+
     def open_holes(self, drained_mono_ns: int, publish_s: float, why: str) -> None:
         """From here values may be missing, for every tag seen before, until its next value.
 
@@ -96,8 +122,7 @@ class Items:
         """
         for item in self:
             if item.mono_ns and item.hole_ns is None:
-                margin_ns = int((publish_s + item.sampling_s + 1.0) * 1e9)
-                item.hole_ns = item.source_ns + max(0, drained_mono_ns - item.mono_ns - margin_ns)
+                item.hole_ns = max(_sure(item, drained_mono_ns, publish_s), item.sure_ns)
                 item.hole_why = why
 
     async def ask(
@@ -154,6 +179,12 @@ class Items:
         if item.queue < queue_size(wanted.sampling_s, self._outage_s):
             notes.append(f"queue of {item.queue}: an outage above {item.queue * max(item.sampling_s, 0.05):.3g} s loses values")
         return "; ".join(notes)
+
+
+def _sure(item: Item, drained_mono_ns: int, publish_s: float) -> int:
+    """Up to when, by the device's clock, all of an item's values are here."""
+    margin_ns = int((publish_s + item.sampling_s + 1.0) * 1e9)
+    return item.source_ns + max(0, drained_mono_ns - item.mono_ns - margin_ns)
 
 
 def watch(node: Any, handle: int, sampling_s: float, queue: int) -> Any:

@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from edge_agent.clock import Clock
@@ -25,7 +26,9 @@ from edge_agent.opcua.channel import Channel
 from edge_agent.opcua.delivery import Delivery, SubscriptionLost
 from edge_agent.opcua.entry import Entry
 from edge_agent.opcua.items import Item, Items, watch_heartbeat
+from edge_agent.opcua.memory import ATTACHED_EVERY_S, FIRST_VALUES_S, PLACE_EVERY_S, Memory, shifted
 from edge_agent.opcua.options import Options, Wanted
+from edge_agent.opcua.retell import retell
 from edge_agent.opcua.server import Server
 from edge_agent.opcua.subscription import Subscription
 
@@ -57,6 +60,8 @@ class Link:
         self._adoptable = False
         self._stumbles = 0
         self._state, self._reason, self._since_ns = "connecting", "starting", clock.mono_ns()
+        self._memory = Memory(options, wanted, clock)
+        self._recalled = False  # the subscription is one of an earlier process
         self._changing = asyncio.Lock()  # subscription changes, one at a time
         self._random = random.Random()  # noqa: S311  spreads reconnects of many agents; no secret
 
@@ -65,6 +70,7 @@ class Link:
     async def run(self) -> None:
         """Until cancelled. Whatever goes wrong is counted, reported once and tried again."""
         channels.hush()
+        await asyncio.to_thread(self._recall)
         self._say("connecting", "starting")
         backoff_s = _FIRST_BACKOFF_S
         while True:
@@ -102,6 +108,7 @@ class Link:
             self.channel = None
             if orderly:
                 await channel.close()
+                self._memory.leave()
             channel.abort()
 
     async def _work(self, channel: Channel) -> None:
@@ -118,6 +125,10 @@ class Link:
             group.create_task(watch.stall(subscription, self._delivery, self.clock))
             group.create_task(audit.run(channel, known.per_read))
             group.create_task(watch.retry(self._items, lambda due: self._retry(channel, due), self.clock))
+            group.create_task(self._remember(subscription, known))
+            if self._recalled:
+                self._recalled = False
+                group.create_task(retell(channel, self._items, subscription, self._delivery, batch=known.per_read, clock=self.clock))
             await asyncio.Event().wait()  # for ever: waiting here, not in the group's end, keeps the count of cancellations right
 
     # ------------------------------------------------------------ subscribing
@@ -154,11 +165,14 @@ class Link:
         try:
             messages = await subscription.adopt(channel, transfer)
         except ua.UaError:
+            self._recalled = False
             return False
         self._adopted = True
         self.counts["adopted"] += 1
         self._up(f"{self._entry.how}, subscription {'transferred' if transfer else 'kept'}, {len(messages)} messages fetched")
         subscription.redeliver(messages)
+        if self._recalled:
+            self._delivery.refuse(list(self._items))
         return True
 
     async def _subscribe(self, channel: Channel, known: Server, why: str) -> None:
@@ -166,6 +180,9 @@ class Link:
         old = self._subscription
         if old is not None:
             self._items.open_holes(old.drained_ns, old.publish_s, why)
+            if self._entry.resumed:
+                await old.delete(channel)
+        self._recalled = False
         self._subscription = None
         self._items.forget()
         subscription = Subscription(self.options, self._delivery, sink=self._sink, clock=self.clock, counts=self.counts)
@@ -188,6 +205,40 @@ class Link:
         async with self._changing:
             if self._subscription is not None:
                 await self._ask(channel, self._subscription, due, known)
+
+    # ------------------------------------------------------------ our own restart
+
+    def _recall(self) -> None:
+        """Be as attached as the last process was, if it left anything behind."""
+        found = self._memory.recall()
+        if found is None:
+            return
+        self.server, terms, place = found.server, found.terms, shifted(found.place, self.clock)
+        then_ns, now_ns = found.place.drained_ns, place.drained_ns
+        whole = self._items.recall(found.items, names=self.server.namespaces, then_ns=then_ns, now_ns=now_ns, publish_s=terms.publish_s)
+        self._subscription = Subscription(self.options, self._delivery, sink=self._sink, clock=self.clock, counts=self.counts)
+        self._subscription.recall(terms, place)
+        if found.session is not None:
+            self._entry.take(found.session)
+            self._recalled = self._adoptable = whole
+
+    async def _remember(self, subscription: Subscription, known: Server) -> None:
+        """Keep on disk what another process needs to go on here, and only then acknowledge; until cancelled."""
+        attach_ns = 0  # when to write next: at once, soon with the first values, then now and then
+        for turn in count():
+            session, now_ns = self._entry.session, self.clock.mono_ns()
+            last, drained_ns = subscription.safe(), subscription.safe_ns
+            try:
+                if session is not None and now_ns >= attach_ns:
+                    attach_ns = now_ns + int((ATTACHED_EVERY_S if turn else FIRST_VALUES_S) * 1e9)
+                    await asyncio.to_thread(self._memory.attach, session, known, subscription.terms, drained_ns, self._items.memory())
+                if last is not None:
+                    await asyncio.to_thread(self._memory.place, subscription.terms, last, drained_ns)
+            except OSError:
+                self.counts["not_remembered"] += 1  # the disk is in trouble: a restart will cost a declared gap
+            if last is not None:
+                subscription.acknowledge(last)
+            await self.clock.sleep(PLACE_EVERY_S)
 
     # ------------------------------------------------------------ telling
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from edge_agent.clock import Clock
 from edge_agent.contracts import Sink
 from edge_agent.opcua.channel import Channel
 from edge_agent.opcua.delivery import Delivery, SubscriptionLost
+from edge_agent.opcua.memory import Place, Terms
 from edge_agent.opcua.options import Options
 
 _LAST = 0xFFFFFFFF
@@ -36,7 +38,11 @@ class Subscription:
         self.publish_s = self.keep_alive_s = self.lifetime_s = 0.0  # as revised by the server
         self.spoke_ns = 0  # when the server last spoke, by our monotonic clock
         self.drained_ns = 0  # when its queues were last known to be empty: up to here nothing is missing
+        self.safe_ns = 0  # the same, with all that came before committed
         self._last = 0
+        self._owed: deque[int] = deque(maxlen=10_000)  # delivered, in this order
+        self._committed: set[int] = set()
+        self._safe: deque[int] = deque(maxlen=10_000)  # delivered and committed, without a hole between them
         self._acknowledge: deque[int] = deque(maxlen=10_000)
         self._order = asyncio.Lock()
         self._pumps = 0
@@ -60,13 +66,34 @@ class Subscription:
         self.publish_s = result.RevisedPublishingInterval / 1000
         self.keep_alive_s = self.publish_s * result.RevisedMaxKeepAliveCount
         self.lifetime_s = self.publish_s * result.RevisedLifetimeCount
-        self.spoke_ns = self.drained_ns = self._clock.mono_ns()
+        self.spoke_ns = self.drained_ns = self.safe_ns = self._clock.mono_ns()
         self._delivery.forget_beats()
+
+    def recall(self, terms: Terms, place: Place) -> None:
+        """Be the subscription of an earlier process."""
+        self.id, self._last = terms.id, place.last
+        self.drained_ns = self.safe_ns = place.drained_ns
+        self.publish_s, self.keep_alive_s, self.lifetime_s = terms.publish_s, terms.keep_alive_s, terms.lifetime_s
+        self.spoke_ns = self._clock.mono_ns()
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(id=self.id, publish_s=self.publish_s, keep_alive_s=self.keep_alive_s, lifetime_s=self.lifetime_s)
+
+    async def delete(self, channel: Channel) -> None:
+        """Have the server forget it: it would go on to report to a session that was taken up again."""
+        from asyncua import ua
+
+        request = ua.DeleteSubscriptionsRequest()
+        request.Parameters.SubscriptionIds = [self.id]
+        with suppress(ua.UaError):
+            await channel.ask(request, ua.DeleteSubscriptionsResponse)
 
     async def adopt(self, channel: Channel, transfer: bool) -> list[Any]:
         """Go on with this subscription on a new channel; the messages that were sent into the void. UaError: it is gone."""
         available = await self._transfer(channel) if transfer else None
-        self._acknowledge.clear()
+        for queue in (self._acknowledge, self._safe, self._owed, self._committed):
+            queue.clear()
         messages: list[Any] = []
         following = _after(self._last)
         while len(messages) < _REPLAY and (available is None or following in available):
@@ -191,7 +218,27 @@ class Subscription:
     def _deliver(self, message: Any, *, more: bool, silent: bool) -> None:
         sequence = message.SequenceNumber
         self._last = sequence
-        self._delivery.deliver(message, more=more, silent=silent, committed=lambda: self._acknowledge.append(sequence))
+        if len(self._owed) == self._owed.maxlen:
+            self._committed.discard(self._owed[0])
+        self._owed.append(sequence)
+        self._delivery.deliver(message, more=more, silent=silent, committed=lambda: self._committed.add(sequence))
+
+    def safe(self) -> int | None:
+        """The last message up to which all have been committed; None: none since the last time."""
+        while self._owed and self._owed[0] in self._committed:
+            self._committed.discard(self._owed[0])
+            self._safe.append(self._owed.popleft())
+        if not self._owed:
+            self.safe_ns = self.drained_ns
+        return self._safe[-1] if self._safe else None
+
+    def acknowledge(self, last: int) -> None:
+        """Let the server forget the messages up to this one: our memory of them is on disk."""
+        while self._safe:
+            sequence = self._safe.popleft()
+            self._acknowledge.append(sequence)
+            if sequence == last:
+                return
 
     def status(self) -> Mapping[str, Any]:
         """What was asked, what the server made of it."""

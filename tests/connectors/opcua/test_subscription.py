@@ -105,15 +105,28 @@ def bench(seen: Any) -> Bench:
     return Bench(seen)
 
 
-async def test_messages_are_delivered_and_acknowledged_once_committed(bench: Bench) -> None:
+async def test_messages_are_delivered_and_acknowledged_once_committed_and_remembered(bench: Bench) -> None:
     bench.seen.commit = False
     await bench.pump(result(data(1)), result(data(2)))
-    assert bench.script.acknowledged == []
+    assert bench.subscription.safe() is None
     for committed in bench.seen.uncommitted:
         committed()
+    assert bench.subscription.safe() == 2
+    await bench.pump(keep_alive(3))
+    assert bench.script.acknowledged == []
+    bench.subscription.acknowledge(2)
     await bench.pump(keep_alive(3))
     assert bench.got == [1, 2]
     assert bench.script.acknowledged == [1, 2]
+
+
+async def test_a_message_is_safe_only_when_all_before_it_are(bench: Bench) -> None:
+    bench.seen.commit = False
+    await bench.pump(result(data(1)), result(data(2)))
+    bench.seen.uncommitted[1]()
+    assert bench.subscription.safe() is None
+    bench.seen.uncommitted[0]()
+    assert bench.subscription.safe() == 2
 
 
 async def test_a_missing_message_is_fetched_before_the_later_one_is_delivered(bench: Bench) -> None:
