@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edge_agent.config.model import Clearance, Token
 
@@ -51,30 +51,48 @@ class Caller:
             )
 
 
+class _Key(NamedTuple):
+    """What opens: the digest of a token, the name in a client certificate, or both together."""
+
+    digest: bytes | None
+    certificate: str | None
+    caller: Caller
+
+
 class Access:
     """The configured tokens. Compared in constant time, by their digests, all of them every time."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self._known = [
-            (_digest(token.token.get_secret_value().encode()), Caller(name=token.name, clearance=token.clearance, may=frozenset(token.may)))
-            for token in tokens
-            if token.token.get_secret_value()
-        ]
+        self.replace(tokens)
 
-    def caller(self, authorization: str, *, page: bool = False) -> Caller:
-        """Who this is. Denied if nobody. `page`: a browser may send the token as the password of HTTP Basic."""
+    def replace(self, tokens: Sequence[Token]) -> None:
+        """From now on these open, and no others."""
+        self._known = [key for token in tokens for key in _keys(token)]
+
+    def caller(self, authorization: str, *, page: bool = False, certificate: str = "") -> Caller:
+        """Who this is. Denied if nobody. `page`: a browser may send the token as the password of HTTP Basic. `certificate`: the
+        common name of the client certificate that was shown and checked on this connection."""
         if not self._known:
             raise Denied(
                 403, "the API is closed: no token is configured; name one under `api: {tokens: [...]}` and restart `edge-agent serve`"
             )
         shown = _digest(_secret(authorization, page))
         found: Caller | None = None
-        for digest, caller in self._known:
-            found = caller if hmac.compare_digest(digest, shown) else found
+        for key in self._known:
+            right = key.digest is None or hmac.compare_digest(key.digest, shown)
+            found = key.caller if right and key.certificate in (None, certificate) else found
         if found is None:
             challenge = 'Basic realm="edge-agent: any name, the token as password"' if page else 'Bearer realm="edge-agent"'
             raise Denied(401, "no valid token; send the header `Authorization: Bearer TOKEN`", {"WWW-Authenticate": challenge})
         return found
+
+
+def _keys(token: Token) -> list[_Key]:
+    caller = Caller(name=token.name, clearance=token.clearance, may=frozenset(token.may))
+    secrets = [secret.get_secret_value() for secret in (token.token, token.previous) if secret is not None]
+    if not secrets:
+        return [_Key(None, token.certificate, caller)] if token.certificate else []
+    return [_Key(_digest(secret.encode()), token.certificate, caller) for secret in secrets if secret]
 
 
 def _secret(authorization: str, page: bool) -> bytes:

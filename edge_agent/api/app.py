@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from edge_agent.api import bounds, handlers, openapi
-from edge_agent.api.access import Access, Denied, Right
+from edge_agent.api import bounds, crossing, handlers, openapi
+from edge_agent.api.access import Access, Caller, Denied, Right
 from edge_agent.api.handlers import Agent, Ask
 from edge_agent.clock import Clock
 from edge_agent.config.model import Token
@@ -22,7 +22,7 @@ from edge_agent.errors import AgentUnreachable, EdgeAgentError, LedgerError
 
 _log = logging.getLogger(__name__)
 _PER_SECOND, _BURST = 50.0, 200
-_STRANGERS = ""  # everybody without a valid token shares one bucket
+_WRONG_PER_SECOND, _WRONG_BURST = 0.2, 20  # log-ins that may fail, from one address
 
 Handler = Callable[[Agent, Ask], Response]
 
@@ -51,18 +51,45 @@ ADDRESSES: Sequence[Address] = (
 )
 
 
-def build(agent: Agent, tokens: Sequence[Token], clock: Clock) -> Starlette:
-    """The ASGI application."""
-    access = Access(tokens)
-    rate = bounds.Rate(clock, per_second=_PER_SECOND, burst=_BURST)
-    routes = [Route(a.path, _endpoint(agent, a, access, rate), methods=[a.method]) for a in ADDRESSES]
+class Door:
+    """Lets a request in, or denies it: meant for us, not after too many wrong log-ins, with a right, not too often."""
+
+    def __init__(self, access: Access, names: Collection[str], clock: Clock) -> None:
+        self._access, self._names = access, names
+        self._rate = bounds.Rate(clock, per_second=_PER_SECOND, burst=_BURST)
+        self._wrong = bounds.Rate(clock, per_second=_WRONG_PER_SECOND, burst=_WRONG_BURST)
+
+    async def admit(self, request: Request, address: Address) -> Ask:
+        crossing.refuse_strays(request.headers, self._names)
+        caller = self._caller(request, address)
+        caller.need(address.right)
+        self._rate.take(caller.name)
+        body = await bounds.body(request.stream())
+        return Ask(caller=caller, query=dict(request.query_params), path=request.path_params, headers=request.headers, body=body)
+
+    def _caller(self, request: Request, address: Address) -> Caller:
+        where = request.client.host if request.client else ""
+        self._wrong.refuse_empty(where)
+        certificate = getattr(request.state, "certificate", "")
+        try:
+            return self._access.caller(request.headers.get("authorization", ""), page=address.page, certificate=certificate)
+        except Denied:
+            self._wrong.take(where)
+            raise
+
+
+def build(agent: Agent, tokens: Sequence[Token] | Access, clock: Clock, names: Collection[str] = ()) -> Starlette:
+    """The ASGI application. `names`: under which this machine is asked, beside its addresses and names without a dot."""
+    access = tokens if isinstance(tokens, Access) else Access(tokens)
+    door = Door(access, {name.lower() for name in names}, clock)
+    routes = [Route(a.path, _endpoint(agent, a, door), methods=[a.method]) for a in ADDRESSES]
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _our_fault})
 
 
-def _endpoint(agent: Agent, address: Address, access: Access, rate: bounds.Rate) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(agent: Agent, address: Address, door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            ask = await _admit(request, address, access, rate)
+            ask = await door.admit(request, address)
             response = await run_in_threadpool(address.handler, agent, ask)
         except Denied as e:
             response = _error(e.status, str(e), e.headers)
@@ -76,18 +103,6 @@ def _endpoint(agent: Agent, address: Address, access: Access, rate: bounds.Rate)
         return response
 
     return endpoint
-
-
-async def _admit(request: Request, address: Address, access: Access, rate: bounds.Rate) -> Ask:
-    try:
-        caller = access.caller(request.headers.get("authorization", ""), page=address.page)
-        caller.need(address.right)
-    except Denied:
-        rate.take(_STRANGERS)
-        raise
-    rate.take(caller.name)
-    body = await bounds.body(request.stream())
-    return Ask(caller=caller, query=dict(request.query_params), path=request.path_params, headers=request.headers, body=body)
 
 
 def _error(status: int, what: str, headers: dict[str, str] | None = None) -> Response:

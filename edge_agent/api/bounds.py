@@ -21,6 +21,12 @@ class Rate:
         self._clock, self._per_second, self._burst = clock, per_second, burst
         self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
+    def refuse_empty(self, name: str) -> None:
+        """Denied, without looking any further, for whom has none left."""
+        left, since = self._buckets.get(name, (float(self._burst), 0))
+        if left + (self._clock.mono_ns() - since) / 1e9 * self._per_second < 1:
+            raise Denied(429, "too many wrong tokens came from your address; wait", {"Retry-After": str(round(1 / self._per_second))})
+
     def take(self, name: str) -> None:
         """Use one request. Denied when there is none left."""
         now = self._clock.mono_ns()

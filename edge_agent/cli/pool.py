@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from edge_agent.cli.output import json_option
 from edge_agent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
+    from edge_agent.pool.client import Client
     from edge_agent.pool.pull import Progress, Pulled
 
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -34,17 +37,33 @@ def command() -> None:
 )
 @click.option("--consumer", default="pool", show_default=True, help="Name under which the agents remember how far we are.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust for https.")
+@click.option("--certificate", type=click.Path(exists=True, dir_okay=False), help="Our client certificate (PEM).")
+@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Its private key (PEM).")
 @json_option
-def pull(urls: tuple[str, ...], into: Path, token_file: Path | None, consumer: str, ca: str | None, as_json: bool) -> None:
+def pull(
+    urls: tuple[str, ...],
+    into: Path,
+    token_file: Path | None,
+    consumer: str,
+    ca: str | None,
+    certificate: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
     """Fetch what is new from each URL. Safe to kill and to run again: each record arrives once."""
-    token = _token(token_file)
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--certificate and --key belong together")
+    pair = (certificate, key) if certificate and key else None
+    token = _token(token_file, needed=pair is None)
+    from edge_agent.pool.client import Client
+
     into.mkdir(parents=True, exist_ok=True)
     done: list[Pulled] = []
     failed: dict[str, EdgeAgentError] = {}
     with _bar(not as_json and sys.stderr.isatty()) as progress:
         for url in urls:
             try:
-                done.append(_one(url, token, into, consumer, ca, progress))
+                done.append(_one(url, partial(Client, token=token, ca=ca, pair=pair), into, consumer, progress))
             except EdgeAgentError as e:
                 failed[url] = e
     _show(done, failed, as_json)
@@ -65,17 +84,16 @@ def report(into: Path, as_json: bool) -> None:
     )
 
 
-def _one(url: str, token: str, into: Path, consumer: str, ca: str | None, progress: Progress) -> Pulled:
-    from edge_agent.pool.client import Client
+def _one(url: str, connect: Callable[[str], Client], into: Path, consumer: str, progress: Progress) -> Pulled:
     from edge_agent.pool.pull import pull as run
 
-    with Client(url, token, ca=ca) as client:
+    with connect(url) as client:
         return run(client, into, consumer=consumer, progress=progress)
 
 
-def _token(file: Path | None) -> str:
+def _token(file: Path | None, *, needed: bool) -> str:
     token = file.read_text().strip() if file else os.environ.get("EDGE_AGENT_TOKEN", "")
-    if not token:
+    if needed and not token:
         raise click.UsageError("no token; name a file with --token-file, or set EDGE_AGENT_TOKEN")
     return token
 

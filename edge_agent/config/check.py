@@ -27,6 +27,7 @@ def check(found: Sections, *, root: Mapping, file: str, folder: Path | None) -> 
     findings = Findings(root, file)
     names = _keys(findings, "tags")
     _agent(findings, found)
+    _api(findings, found)
     for name, tag in found.tags.items():
         _tag(findings, name, tag, found)
     for name, loop in found.loops.items():
@@ -46,6 +47,19 @@ def _agent(findings: Findings, found: Sections) -> None:
         folder = getattr(found.file.agent, key) if found.file else None
         if folder is not None and not folder.startswith(("/", "!env ")):
             findings.error(("agent", key), f"`{folder}` would lie elsewhere for each program that reads this", "write an absolute path")
+
+
+def _api(findings: Findings, found: Sections) -> None:
+    """A token is not for everybody on the way."""
+    api = found.file.api if found.file else None
+    if api is None or api.tls is not None or api.unsecured or not api.tokens or _stays_here(api.host):
+        return
+    cure = "add `tls: {certificate: FILE, key: FILE}`, or say `unsecured: true` where something else protects the way"
+    findings.error(("api", "host"), f"{api.host} is a network, and tokens would cross it in clear", cure)
+
+
+def _stays_here(host: str) -> bool:
+    return host.startswith(("127.", "!env ")) or host in ("localhost", "::1")
 
 
 def _keys(findings: Findings, section: str) -> Collection[str]:

@@ -269,12 +269,30 @@ class Ledger(Model):
 
 
 class Token(Model):
-    """A consumer of the API."""
+    """A consumer of the API: shown by a token, by a client certificate, or by both."""
 
     name: Name
-    token: SecretStr
+    token: SecretStr | None = None
+    previous: SecretStr | None = Field(default=None, description="the token of before, as long as not every program has the new one")
+    certificate: str | None = Field(default=None, description="common name of the client certificate, signed by one of api.tls.clients")
     clearance: Clearance = "site"
     may: tuple[Literal["read", "label"], ...] = ("read",)
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if self.token is None and self.certificate is None:
+            raise ValueError("how does it show who it is? give `token: !secret NAME`, `certificate: COMMON NAME`, or both")
+        if self.previous is not None and self.token is None:
+            raise ValueError("`previous` is the token before `token`; give that, too")
+        return self
+
+
+class Tls(Model):
+    """The API over TLS. Files are PEM; relative ones lie beside this file."""
+
+    certificate: str
+    key: str
+    clients: str | None = Field(default=None, description="who signs client certificates; with it, nobody without one gets in")
 
 
 class Api(Model):
@@ -283,6 +301,15 @@ class Api(Model):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8467
     tokens: list[Token] = Field(default_factory=list)
+    tls: Tls | None = None
+    names: tuple[str, ...] = Field(default=(), description="names with a dot under which this machine is asked, like ipc1.plant.example")
+    unsecured: bool = Field(default=False, description="tokens may cross a network in clear: something else protects that way")
+
+    @model_validator(mode="after")
+    def _certificates_need_tls(self) -> Self:
+        if any(token.certificate for token in self.tokens) and (self.tls is None or self.tls.clients is None):
+            raise ValueError("a consumer shows a certificate, but api.tls.clients does not say who signs such")
+        return self
 
 
 class Models(Model):

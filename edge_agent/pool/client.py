@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -72,16 +73,18 @@ class Client:
         *,
         http: httpx.Client | None = None,
         ca: str | None = None,
+        pair: tuple[str, str] | None = None,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        """`wait`: what passes the seconds that an agent asks for which has been asked too often."""
+        """`ca`: certificates to trust. `pair`: our own certificate and key. The token may be empty where that says who we are.
+        `wait`: what passes the seconds that an agent asks for which has been asked too often."""
         import httpx
 
         self.url = url.rstrip("/")
         timeout = httpx.Timeout(30.0, connect=5.0)
-        self._http = http or httpx.Client(timeout=timeout, verify=httpx.create_ssl_context(verify=ca) if ca else True)
+        self._http = http or httpx.Client(timeout=timeout, verify=_tls(ca, pair) if ca or pair else True)
         self._wait = wait or threading.Event().wait
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __enter__(self) -> Client:
         return self
@@ -197,3 +200,13 @@ class Client:
 
     def _unreachable(self, error: Exception) -> AgentUnreachable:
         return AgentUnreachable(f"{self.url}: no agent answers ({error}); is `edge-agent serve` running there, and the way open?")
+
+
+def _tls(ca: str | None, pair: tuple[str, str] | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if pair:
+            context.load_cert_chain(*pair)
+    except OSError as e:
+        raise EdgeAgentError(f"{ca or ''} {' '.join(pair or ())}: cannot be used for https ({e}); give PEM files") from e
+    return context

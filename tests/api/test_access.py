@@ -87,3 +87,43 @@ async def test_garbage_is_never_our_fault(api: Any, clock: ManualClock, where: t
     response = await api["site"].request(*where, content=body)
     assert 400 <= response.status_code < 500, response.text
     assert response.json()["error"]
+
+
+async def test_whose_log_ins_fail_again_and_again_is_not_even_looked_at(api: Any, clock: ManualClock) -> None:
+    wrong = [(await api["nobody"].get("/v1/consumers", headers={"Authorization": f"Bearer {n}"})).status_code for n in range(25)]
+    assert wrong == [401] * 20 + [429] * 5
+    right = await api["site"].get("/openapi.json")  # from the same address: a right guess is not told from a wrong one
+    assert (right.status_code, right.headers["retry-after"]) == (429, "5")
+    clock.advance(6)
+    assert (await api["site"].get("/openapi.json")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("10.0.0.5:8467", 200),
+        ("[::1]:8467", 200),
+        ("localhost", 200),
+        ("a1", 200),
+        ("evil.example", 403),
+        ("evil.example:8467", 403),
+        ("", 403),
+    ],
+)
+async def test_a_name_that_somebody_else_made_mean_our_address_is_refused(api: Any, host: str, status: int) -> None:
+    assert (await api["site"].get("/openapi.json", headers={"Host": host})).status_code == status
+
+
+async def test_names_of_the_configuration_are_ours(file: File, clock: ManualClock) -> None:
+    app = build(agent_of(file, clock), file.api.tokens, clock, ["IPC1.plant.example"])
+    headers = {"Authorization": "Bearer site-secret", "Host": "ipc1.plant.example:8467"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a1") as client:
+        assert (await client.get("/openapi.json", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://a1", 404), ("https://a1", 404), ("http://evil.example", 403), ("null", 403), ("", 403)]
+)
+async def test_a_foreign_page_changes_nothing(api: Any, origin: str, status: int) -> None:
+    response = await api["site"].post("/v1/labels", json={"seq": 9999, "value": "x"}, headers={"Origin": origin})
+    assert response.status_code == status
