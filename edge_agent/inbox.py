@@ -7,12 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edge_agent.messages import Gap, LinkState, Sample
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(NamedTuple):
     """A batch, and what to call once it may be acknowledged."""
 
     batch: Sequence[Sample]
@@ -76,6 +76,10 @@ class Inbox:
         return Source(self, connector)
 
     def samples(self, batch: Sequence[Sample], committed: Callable[[], None] | None = None, connector: str = "") -> None:
+        if len(batch) <= self.bound and (taker := self._at_once()) is not None:
+            self._taken += len(batch)
+            self._hand_over(Samples(batch, committed), taker)
+            return
         with self._counting:
             full = self._waiting + len(batch) > self.bound
             if full:
@@ -98,8 +102,8 @@ class Inbox:
             self._put(Alive(connector, mono_ns))
 
     def _put(self, event: Event) -> None:
-        if self.taker is not None and not self._events and not self._lost and threading.get_ident() == self._thread:
-            self._hand_over(event, self.taker)
+        if not isinstance(event, Samples) and (taker := self._at_once()) is not None:
+            self._hand_over(event, taker)
             return
         self._events.append(event)
         if not self._woken:
@@ -109,12 +113,13 @@ class Inbox:
             else:
                 self._loop.call_soon_threadsafe(self._wake)
 
+    def _at_once(self) -> Callable[[Event], None] | None:
+        """Who takes what comes on the loop's own thread while nothing waits before it (no gap either): on the spot, by no other task."""
+        if self._events or self._lost or threading.get_ident() != self._thread:
+            return None
+        return self.taker
+
     def _hand_over(self, event: Event, taker: Callable[[Event], None]) -> None:
-        """What comes from the loop's own thread, and nothing before it waits (no gap either): taken on the spot, by no other task."""
-        if isinstance(event, Samples):
-            with self._counting:
-                self._waiting -= len(event.batch)
-                self._taken += len(event.batch)
         try:
             taker(event)
         except Exception as e:  # noqa: BLE001 (a defect of the taker's, not of the connector's that called us: `wait` raises it)
@@ -148,9 +153,6 @@ class Inbox:
             finally:
                 timer.cancel()
                 self._waiter = None
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure

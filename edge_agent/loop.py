@@ -64,10 +64,8 @@ class Loop:
     feedback: Feedback
     watch: Callable[[Turn], None]
 
-    async def step(self, window: Window | None) -> tuple[Outcome, ...]:
-        """Turn once if there is a window; look after what is under way in any case. What came of that."""
-        if window is not None:
-            await self.turn(window)
+    async def look(self) -> tuple[Outcome, ...]:
+        """Look after what is under way, whether windows come or not. What came of that."""
         late = await self.execute.tick()
         self.feedback.late(late)
         return late

@@ -22,6 +22,7 @@ _BUSY_S = 30.0  # another loop may be writing to the same device
 _ROUND_S = 0.25  # how often a loop looks after what is under way, whether windows come or not
 _REST_S = 2.0  # the same where nothing is under way: a thousand loops that only watch must not cost a core
 _SHED_S = 30.0
+_LOOK_NS = 20_000_000  # between two looks where windows come faster; no permit is given without a look of its own
 
 
 class Sheds(Protocol):
@@ -58,6 +59,7 @@ class Runner:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a turn and a person's wish do not overlap
     ending: str = ""  # why it ends
+    looked_ns: int = -_LOOK_NS  # after what is under way
 
     def end(self, reason: str) -> None:
         """Ask it to shed and end."""
@@ -91,12 +93,18 @@ class Runner:
         try:
             window = await self.loop.perceive.next(_REST_S if self.at_rest() else _ROUND_S)
             async with self.lock:
-                late = await self.loop.step(window)
-                self.counts.writes += _written(late)
-                await self.after_round()
+                if window is not None:
+                    await self.loop.turn(window)
+                if window is None or self.clock.mono_ns() - self.looked_ns >= _LOOK_NS:
+                    await self._look()
         except Exception as e:  # noqa: BLE001 (one turn of a loop: counted, logged; the others and the next turn go on)
             self._failed(e)
             await self.clock.sleep(_ROUND_S)
+
+    async def _look(self) -> None:
+        self.looked_ns = self.clock.mono_ns()
+        self.counts.writes += _written(await self.loop.look())
+        await self.after_round()
 
     def _failed(self, error: Exception) -> None:
         self.counts.errors += 1

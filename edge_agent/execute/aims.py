@@ -58,8 +58,10 @@ def step_of(station: Station, memory: Held, aim: Aim, current: Scalar | None, no
     here, there = number(current), number(aim.target)
     if here is None or there is None or station.writes[aim.tag].values is not None:
         return None if current is not None and identical(current, aim.target) else aim.target
+    if here == there:
+        return None
     speed = pace(station.writes[aim.tag])
-    since_s = memory.budgets.spent(now_ns, current).since_last_s or 0.0
+    since_s = memory.budgets.since_last_s(now_ns)
     if since_s < station.writes[aim.tag].min_interval:
         return None
     goal = destination(target=there, current=here, neutral=station.neutral(aim.tag), step=speed.step)

@@ -45,6 +45,10 @@ class Budgets:
         self._last_ns = now_ns
         self._trim(now_ns)
 
+    def since_last_s(self, now_ns: int) -> float:
+        """Seconds since a write left."""
+        return (now_ns - self._last_ns) / 1e9
+
     def spent(self, now_ns: int, current: Scalar | None) -> SpentFacts:
         """What is used at this moment, the tag reading `current`."""
         self._trim(now_ns)
@@ -55,7 +59,7 @@ class Budgets:
             change=sum(move.change for move in self._moves if now_ns - move.at_ns < self._change_ns) + 0.0,
             lowest=None if here is None else min([here, *(move.low for move in drift)]),
             highest=None if here is None else max([here, *(move.high for move in drift)]),
-            since_last_s=(now_ns - self._last_ns) / 1e9,
+            since_last_s=self.since_last_s(now_ns),
             writes_hour=sum(move.writes for move in hour),
             reversals_hour=sum(move.reversals for move in hour),
             direction=self._direction,

@@ -235,7 +235,8 @@ class Link:
         wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
         mids = [message.mid for message in messages if message.mid]
         committed = self._acks.open(mids, mono_ns) if mids else None
-        self.counts["again"] += sum(1 for message in messages if message.dup)
+        if mids:  # without QoS nothing comes twice
+            self.counts["again"] += sum(1 for message in messages if message.dup)
         try:
             self._handler.received(messages, committed, wall_ns, mono_ns)
         except Exception:

@@ -71,3 +71,12 @@ def test_the_baseline_is_robust_and_has_a_floor() -> None:
     assert found.dtype == np.float32
     assert found[0] == pytest.approx([10.0, 3.0], abs=0.05)
     assert found[1] == pytest.approx([0.5 * baseline.MAD_TO_STD, 0.5], abs=0.05)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.floats(-1e3, 1e3)), min_size=2, max_size=30, unique_by=lambda point: point[0]),
+    st.floats(-10, 2e6),
+)
+def test_a_number_between_two_points_is_what_numpy_makes_of_it(points: list[tuple[float, float]], x: float) -> None:
+    xs, ys = zip(*sorted(points), strict=True)
+    assert trust.between(x, xs, ys) == pytest.approx(float(np.interp(x, xs, ys)), rel=1e-12, abs=1e-9)
