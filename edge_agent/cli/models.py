@@ -20,11 +20,14 @@ def command() -> None:
 @store_option
 @json_option
 def list_(models: Path, as_json: bool) -> None:
-    """Which models are installed, and which version is in use."""
+    """Which models are installed, and which version is in use; and bundles that just lie there."""
     from edge_agent.lifecycle.store import listing
 
     found = [{"name": m.name, "current": m.state.current, "previous": m.state.previous, "path": str(m.path)} for m in listing(models)]
-    show(found, as_json, lambda rows: "\n".join(f"{r['name']:24} {r['current']:32} {len(r['previous'])} earlier" for r in rows))
+    lying = sorted(file.parent for file in models.glob("*/manifest.json"))
+    rows: list[dict[str, Any]] = [*found, *({"name": p.name, "current": None, "previous": [], "path": str(p)} for p in lying)]
+    nothing = f"{models}: no model; `edge-agent models install` brings one"
+    show(rows, as_json, lambda rows: "\n".join(map(_listed, rows)) or nothing)
 
 
 @command.command("show")
@@ -138,6 +141,12 @@ def rollback(name: str, models: Path, as_json: bool) -> None:
 
 for _each in (models_inspect.inspect, models_quantize.quantize, models_evaluate.evaluate, models_bench.bench):
     command.add_command(_each)
+
+
+def _listed(row: dict[str, Any]) -> str:
+    if row["current"] is None:
+        return f"{row['name']:24} {'(a bundle, not installed)':32} edge-agent models show {row['path']}"
+    return f"{row['name']:24} {row['current']:32} {len(row['previous'])} earlier"
 
 
 def _verdict(reply: dict[str, Any]) -> str:

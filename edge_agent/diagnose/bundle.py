@@ -127,7 +127,8 @@ def _files(path: Path, keys: signature.Keys, dev: bool) -> tuple[dict[str, bytes
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as e:
-        raise ModelRefused(f"{path}: cannot be opened as a folder: {e.strerror}; name the bundle's own folder, not a link") from e
+        cure = "name a bundle's folder" if isinstance(e, FileNotFoundError) else "name the bundle's own folder, not a link or a file"
+        raise ModelRefused(f"{path}: cannot be opened as a folder: {e.strerror}; {cure}") from e
     try:
         present = set(os.listdir(folder)) - manifest.COMPANIONS  # noqa: PTH208 - by descriptor: the folder cannot be swapped
         if manifest.MANIFEST not in present:

@@ -66,7 +66,9 @@ class _Graph:
 
         try:
             specification = json.loads(mapped(descriptors[0], writable=False)[:])
-            self._session = open_session(mapped(descriptors[1], writable=False)[:], specification["name"])
+            self._session = open_session(
+                mapped(descriptors[1], writable=False)[:], specification["name"], threads=specification.get("threads", 1)
+            )
             self._inputs, self._outputs = Layout.read(specification).views(mapped(descriptors[2], writable=True))
         finally:
             for descriptor in descriptors:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import ModelRefused
+
+_MOST_BYTES = 4096  # of a choice
 
 
 def open_session(model: bytes, where: str, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> Any:
@@ -23,6 +27,22 @@ def open_session(model: bytes, where: str, *, threads: int = 1, provider: str = 
         return ort.InferenceSession(model, options, providers=[provider])
     except Exception as e:  # the runtime's own exceptions share no base class but this one
         raise ModelRefused(f"{where}: the runtime does not open it: {str(e)[:300]}") from e
+
+
+def chosen_file(bundle: Path) -> Path:
+    """Where `models bench --write` keeps this box's choice: beside the bundle, not in what is signed."""
+    return bundle.with_name(f"{bundle.name}.session.json")
+
+
+def chosen_threads(bundle: Path, bundle_hash: str) -> int:
+    """How many threads this box's choice gives the bundle; 1 where none was measured, or for another version, or none that makes sense."""
+    try:
+        with chosen_file(bundle).open("rb") as file:
+            said = json.loads(file.read(_MOST_BYTES))
+        threads = said["threads"] if said["bundle"] == bundle_hash else 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
+    return threads if isinstance(threads, int) and 1 <= threads <= len(os.sched_getaffinity(0)) else 1
 
 
 def warm_import() -> Any:

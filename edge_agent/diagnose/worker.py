@@ -21,6 +21,7 @@ from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.graph import Graph
 from edge_agent.diagnose.keeper import Keeper
 from edge_agent.diagnose.runtime import Feeds, Opener, check_feeds, chunks
+from edge_agent.diagnose.session import chosen_threads
 from edge_agent.errors import ModelRefused
 
 MEMORY = 1 << 30  # bytes of address space that the models may take beyond what the runtime itself needs
@@ -126,7 +127,7 @@ class WorkerRuntime:
         tensors = handoff.shared(layout.size)
         inputs, outputs = layout.views(handoff.mapped(tensors, writable=True))
         self._slots = (self._slots + 1) % (1 << 16)
-        specification = json.dumps({"name": read.id, **layout.specification()}).encode()
+        specification = json.dumps({"name": read.id, "threads": chosen_threads(read.path, read.hash), **layout.specification()}).encode()
         return Graph(
             name=read.id,
             slot=self._slots,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent.diagnose.bundle import Bundle
-from edge_agent.diagnose.session import warm_import
+from edge_agent.diagnose.session import chosen_file, warm_import
 from edge_agent.lab import timing
 from edge_agent.lab.evaluate import graphs
 from edge_agent.lifecycle.durable import replace_file
@@ -35,8 +35,8 @@ def grid(bundle: Bundle, runs: int) -> dict[str, Any]:
 
 
 def write(bundle: Path, found: Bundle, choice: dict[str, Any]) -> Path:
-    """Beside the bundle: NAME.session.json. It names the bundle's hash, so that a new version is measured anew."""
-    file = bundle.with_name(f"{bundle.name}.session.json")
+    """Beside the bundle: NAME.session.json, whose threads the agent takes. It names the bundle's hash: a new version is measured anew."""
+    file = chosen_file(bundle)
     replace_file(file, json.dumps({"bundle": found.hash, "processor": _processor(), **choice}, indent=1).encode() + b"\n")
     return file
 

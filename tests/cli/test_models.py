@@ -80,3 +80,10 @@ def test_a_refusal_is_one_line_and_exit_code_4(bundle: Path, tmp_path: Path) -> 
     )
     assert done.returncode == 4
     assert done.stderr.strip() == f"{bundle}/model.onnx: is not what the manifest says (size or hash); install the bundle again"
+
+
+def test_the_list_shows_bundles_that_just_lie_there_and_says_so_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "pump").mkdir()
+    (tmp_path / "pump" / "manifest.json").write_text("{}")
+    assert "pump                     (a bundle, not installed)" in run("list", "--models", tmp_path).output
+    assert "no model; `edge-agent models install` brings one" in run("list", "--models", tmp_path / "x").output
