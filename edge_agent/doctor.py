@@ -23,6 +23,7 @@ from edge_agent.supervisor import Supervisor
 
 _POLL_S = 0.1
 _ASK_S = 5.0
+_MEASURED = ("mean", "contrast", "sharpness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,12 @@ async def examine(configuration: Configuration, *, clock: Clock, within_s: float
         await _listen(inbox, intake, clock, within_s)
         findings += [_link(name, intake, connector) for name, connector in connectors.items()]
         trouble = {tag: text for connector in connectors.values() for tag, text in troubles(connector.status()).items()}
-        findings += [_tag(name, intake, clock, trouble.get(name, "")) for name, tag in configuration.tags.items() if not _method(tag)]
+        measured = {tag: text for connector in connectors.values() for tag, text in _measured(connector).items()}
+        findings += [
+            _tag(name, intake, clock, trouble.get(name, ""), measured.get(name, ""))
+            for name, tag in configuration.tags.items()
+            if not _method(tag)
+        ]
         findings += [finding async for finding in _contracts(configuration, connectors)]
     return findings
 
@@ -74,21 +80,33 @@ def _link(name: str, intake: Intake, connector: Connector) -> Finding:
 
 
 def _method(tag: Any) -> bool:
-    return getattr(tag, "node", "") is None  # an OPC UA tag that is only called
+    publish = getattr(tag, "publish", None)
+    return getattr(tag, "node", "") is None or getattr(publish, "arguments", None) is not None  # what is only called
 
 
-def _tag(name: str, intake: Intake, clock: Clock, trouble: str) -> Finding:
-    """`trouble` is what its connector says of it."""
+def _tag(name: str, intake: Intake, clock: Clock, trouble: str, measured: str) -> Finding:
+    """`trouble` is what its connector says of it, `measured` what it found besides."""
     reading = intake.reading(name, clock.mono_ns())
     if not reading.fit and trouble:
-        return Finding(False, f"tag {name}", trouble)
+        return Finding(False, f"tag {name}", trouble + (f" ({measured})" if measured else ""))
     if not intake.tags[name].mono_ns:
         return Finding(False, f"tag {name}", "no value came; look at its address, and whether anything is sent")
-    return Finding(reading.fit, f"tag {name}", f"{_short(reading.value)}, {quality_words(reading.quality)}, {reading.age_s:.1f} s old")
+    said = f"{_short(reading.value)}, {quality_words(reading.quality)}, {reading.age_s:.1f} s old"
+    return Finding(reading.fit, f"tag {name}", said + (f"; {measured}" if measured else ""))
 
 
 def _short(value: object) -> str:
+    if getattr(value, "ndim", 0) >= 2:
+        height, width = value.shape[:2]  # type: ignore[attr-defined]
+        return f"picture of {width} x {height} pixels"
     return f"{value:.6g}" if isinstance(value, float) else f"block of {len(value)}" if hasattr(value, "__len__") else str(value)
+
+
+def _measured(connector: Connector) -> dict[str, str]:
+    """What a connector measured of its tags beside their value: how bright, how sharp."""
+    told = connector.status().get("tags", {})
+    seen = {tag: {k: v for k, v in said.items() if k in _MEASURED} for tag, said in told.items() if isinstance(said, Mapping)}
+    return {tag: ", ".join(f"{name} {value}" for name, value in facts.items()) for tag, facts in seen.items() if facts}
 
 
 async def _models(configuration: Configuration) -> AsyncIterator[Finding]:

@@ -39,6 +39,7 @@ _FRAME_MAX = 64 << 20
 _FLUSH_S = 1.0
 _CHUNK = 1 << 16
 _QUEUE = 10_000
+_MOST_PICTURES = 256 << 20  # bytes of pictures that wait
 TIMED = ("late", "failed")  # diagnoses that a replay cannot come to by itself
 
 Frame = list[Any]
@@ -69,6 +70,11 @@ def _value(value: Any) -> Any:
 def samples_of(frame: Frame) -> list[Sample]:
     """The batch of a "samples" frame."""
     return [Sample(r[0], _value(r[1]), *r[2:]) for r in frame[1]]
+
+
+def _pictures(frame: Frame) -> int:
+    """Bytes of the pictures in a frame."""
+    return sum(len(row[1][1]) for row in frame[1] if isinstance(row[1], list)) if frame[0] == "samples" else 0
 
 
 def link_frame(state: LinkState) -> Frame:
@@ -107,6 +113,7 @@ class Recorder:
         self.path = path
         self.failed = ""
         self.frames = 0
+        self._pictures = 0  # bytes of them that wait; two threads count, and being off by one picture does no harm
         self._queue: queue.Queue[Frame | None] = queue.Queue(_QUEUE)
         self._file = path.open("xb", buffering=0)
         self._thread = threading.Thread(target=self._write, name=f"record {path.name}", daemon=True)
@@ -115,10 +122,15 @@ class Recorder:
 
     def put(self, frame: Frame) -> None:
         """Never blocks."""
+        size = _pictures(frame)
         if self.failed:
+            return
+        if size and self._pictures + size > _MOST_PICTURES:
+            self.failed = f"{self.path}: the disk cannot keep up with the pictures; the recording ends here"
             return
         try:
             self._queue.put_nowait(frame)
+            self._pictures += size
             self.frames += 1
         except queue.Full:
             self.failed = f"{self.path}: the disk cannot keep up; the recording ends here"
@@ -153,6 +165,7 @@ class Recorder:
                 return True
             if frame is None:
                 return False
+            self._pictures -= _pictures(frame)
             data = _encode(frame)
             out.write(_LENGTH.pack(len(data)) + data)
         return True

@@ -30,6 +30,15 @@ def test_frames_come_back_in_order(tmp_path: Path) -> None:
     assert frames[1:] == [["tick", i] for i in range(100)]
 
 
+def test_a_picture_comes_back_in_its_shape() -> None:
+    for shape in ((3, 4), (3, 4, 3)):
+        picture = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+        (back,) = samples_of(samples_frame([Sample("eye", picture, 0, 1, 2, 3)]))
+        assert isinstance(back.value, np.ndarray)
+        assert back.value.dtype == np.uint8
+        assert np.array_equal(back.value, picture)
+
+
 def test_samples_survive_with_type_quality_and_waveform() -> None:
     batch = [Sample("a", 1.5, 4, 1, 2, 3), Sample("b", True, 0, 1, 2, 3), Sample("w", np.arange(4, dtype=np.float32), 0, 1, 2, 3)]
     back = samples_of(samples_frame(batch))

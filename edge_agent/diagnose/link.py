@@ -132,11 +132,11 @@ class Diagnoser:
             found = picture.fitted(seen, spec) if picture.fits(seen, spec) else await asyncio.to_thread(picture.fitted, seen, spec)
         except ValueError as e:
             return self.no("failed", str(e), window)
-        return await self._ask(replace(window, values=found))
+        return picture.placed(await self._ask(replace(window, values=found)), seen.shape, spec)
 
     async def _ask(self, seen: Window) -> Diagnosis:
         try:
-            outputs = await self._run(self._head.feeds(seen), self._left_s(seen))
+            outputs = await self._in_time(self._head.feeds(seen), seen)
             raw = self._read(outputs, seen)
         except TimeoutError as e:
             return self.no("late", str(e), seen)
@@ -151,22 +151,31 @@ class Diagnoser:
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{self.model}: output {name} is not finite")
-        return self._head.read(outputs, seen)
+        found, heat = self._head.read(outputs, seen), self._bundle.card.graph.outputs.map
+        if heat is None or found.heat is not None:
+            return found
+        return replace(found, heat=np.array(outputs[heat][0], dtype=np.float32))  # a copy: the worker's memory is written again
 
-    def _left_s(self, seen: Window) -> float:
-        """Seconds that the model may take. TimeoutError where none is left: it waited too long for its turn."""
+    async def _in_time(self, feeds: dict[str, NDArray[Any]], seen: Window) -> dict[str, NDArray[Any]]:
+        """No longer than the part can wait: the model itself may have its usual time, and is not ended for a part that is gone."""
         if seen.due_ns is None or self._now_ns is None:
-            return self._config.timeout
+            return await self._run(feeds)
         left_s = (seen.due_ns - self._now_ns()) / 1e9
         if left_s <= 0:
             raise TimeoutError(f"{self.model}: its turn came {-left_s:.3f} s after the part's deadline")
-        return min(left_s, self._config.timeout)
+        try:
+            async with asyncio.timeout(left_s) as patience:
+                return await self._run(feeds)
+        except TimeoutError as e:
+            if patience.expired():
+                raise TimeoutError(f"{self.model}: no answer within the {left_s:.3f} s that the part had left") from e
+            raise
 
-    async def _run(self, feeds: dict[str, NDArray[Any]], timeout_s: float) -> dict[str, NDArray[Any]]:
+    async def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if self._baseline is not None and self._bundle.card.graph.baseline:
             batch = next(iter(feeds.values())).shape[0]
             feeds[self._bundle.card.graph.baseline] = np.repeat(self._baseline[None], batch, axis=0)
-        return await self._runtime.run(self._bundle.path, feeds, timeout_s)
+        return await self._runtime.run(self._bundle.path, feeds, self._config.timeout)
 
     # ------------------------------------------------------------ before the model
 
@@ -250,7 +259,7 @@ class Diagnoser:
         return blame.shares(np.array(drops), seen.tags)
 
     async def _raws(self, windows: NDArray[np.float32], seen: Window) -> list[float]:
-        outputs = await self._run({self._bundle.card.graph.window: windows}, self._config.timeout)
+        outputs = await self._run({self._bundle.card.graph.window: windows})
         each = ({name: array[i : i + 1] for name, array in outputs.items()} for i in range(len(windows)))
         return [self._read(one, seen).raw or 0.0 for one in each]
 

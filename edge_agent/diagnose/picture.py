@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.diagnose.card import Picture
+from edge_agent.messages import Diagnosis, changed
 
 Pixels = NDArray[np.uint8]
 
@@ -33,6 +35,47 @@ def fitted(picture: Pixels, spec: Picture) -> NDArray[np.float32]:
 def planes(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """[C, H, W] to [C, H*W]: each colour is a channel, its pixels are the rows, as the novelty gate takes them."""
     return picture.reshape(picture.shape[0], -1)
+
+
+def placed(found: Diagnosis, shape: Sequence[int], spec: Picture) -> Diagnosis:
+    """Regions and heat in shares of the model's input, as shares of the picture of this shape that it was made from."""
+    if spec.fit == "stretch" or (not found.regions and found.heat is None):
+        return found
+    (left, wide), (top, high) = _spans(shape, spec)
+    regions = tuple(
+        r._replace(
+            left=_share((r.left - left) / wide),
+            right=_share((r.right - left) / wide),
+            top=_share((r.top - top) / high),
+            bottom=_share((r.bottom - top) / high),
+        )
+        for r in found.regions
+    )
+    return changed(found, regions=regions, heat=None if found.heat is None else _moved(found.heat, (left, wide), (top, high)))
+
+
+def _spans(shape: Sequence[int], spec: Picture) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where the picture begins in the input and how far it reaches, in shares of the input: across, then down."""
+    height, width = shape[:2]
+    choose = max if spec.fit == "crop" else min
+    scale = choose(spec.height / height, spec.width / width)
+    wide, high = width * scale / spec.width, height * scale / spec.height
+    return ((1 - wide) / 2, wide), ((1 - high) / 2, high)
+
+
+def _moved(heat: NDArray[np.float32], across: tuple[float, float], down: tuple[float, float]) -> NDArray[np.float32]:
+    """The heat of each cell of the picture; what the model did not see has none."""
+    rows, columns = (
+        np.floor((start + reach * (np.arange(n) + 0.5) / n) * n).astype(int)
+        for n, (start, reach) in zip(heat.shape, (down, across), strict=True)
+    )
+    seen = ((rows >= 0) & (rows < heat.shape[0]))[:, None] & ((columns >= 0) & (columns < heat.shape[1]))
+    found = heat[np.clip(rows, 0, heat.shape[0] - 1)][:, np.clip(columns, 0, heat.shape[1] - 1)]
+    return np.where(seen, found, np.float32(0))
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
 
 
 def _cv2() -> Any:

@@ -162,3 +162,83 @@ def test_probabilities_of_one_part_that_do_not_sum_to_one_are_no_answer(tiny: Si
 def test_each_part_has_one_normal_state(tiny: SimpleNamespace, normal: list[str]) -> None:
     with pytest.raises(ValueError, match="one of them normal"):
         head(tiny, {**PARTS, "normal": normal}, {"logits": "l"})
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def eye(tiny: SimpleNamespace, says: dict[str, Any], outputs: dict[str, str], **picture: Any) -> Any:
+    seen = {"height": 100, "width": 200} | picture
+    checked = card.check(
+        tiny.card(
+            head=says,
+            window={"rows": 1},
+            roles=[{"role": "picture"}],
+            picture=seen,
+            graph={"outputs": outputs},
+        )
+    )
+    module = plugin.load("head", says["type"])
+    return module.Head(module.Config.model_validate_json(__import__("json").dumps(says)), checked)
+
+
+DETECT = {"type": "detect", "labels": ["scratch", "hole"]}
+BOXES = {"boxes": "b", "box_scores": "s", "box_classes": "c"}
+
+
+def boxed(*found: tuple[tuple[float, float, float, float], float, float]) -> dict[str, Any]:
+    return {"b": f32([box for box, _, _ in found]), "s": f32([s for _, s, _ in found]), "c": f32([c for _, _, c in found])}
+
+
+def test_boxes_become_regions_in_shares_of_the_picture(tiny: SimpleNamespace) -> None:
+    made = eye(tiny, DETECT, BOXES, boxes=2)
+    found = made.read(boxed(((20, 10, 60, 90), 0.9, 1.0), ((0, 0, 10, 10), 0.3, 0.0)), tiny.window())
+    assert (found.score, found.label) == (pytest.approx(0.9), "hole")
+    assert [r.label for r in found.regions] == ["hole"]
+    assert found.regions[0][2:] == pytest.approx((0.1, 0.1, 0.3, 0.9))
+
+
+def test_of_boxes_that_overlap_the_surer_one_counts_class_by_class(tiny: SimpleNamespace) -> None:
+    made = eye(tiny, DETECT, BOXES, boxes=4)
+    a, b = (0.0, 0.0, 100.0, 100.0), (5.0, 0.0, 100.0, 100.0)
+    found = made.read(boxed((a, 0.7, 0.0), (b, 0.9, 0.0), (b, 0.8, 1.0), ((150.0, 0.0, 190.0, 90.0), 0.6, 0.0)), tiny.window())
+    assert [(r.label, round(r.score, 1)) for r in found.regions] == [("scratch", 0.9), ("hole", 0.8), ("scratch", 0.6)]
+    left_alone = eye(tiny, DETECT | {"overlap": None}, BOXES, boxes=4)
+    assert len(left_alone.read(boxed((a, 0.7, 0.0), (b, 0.9, 0.0)), tiny.window()).regions) == 2
+
+
+def test_nothing_found_is_a_score_without_a_label(tiny: SimpleNamespace) -> None:
+    made = eye(tiny, DETECT, BOXES, boxes=2)
+    found = made.read(boxed(((0, 0, 9, 9), 0.1, 0.0), ((9, 9, 9, 9), 0.0, 0.0)), tiny.window())
+    assert (found.score, found.confidence, found.label, found.regions) == (pytest.approx(0.1), pytest.approx(0.9), None, ())
+
+
+@pytest.mark.parametrize("found", [boxed(((0, 0, 9, 9), 1.4, 0.0)), boxed(((0, 0, 9, 9), 0.4, 2.0)), boxed(((0, 0, 9, 9), 0.4, -1.0))])
+def test_scores_and_classes_that_are_none_are_refused(tiny: SimpleNamespace, found: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="box"):
+        eye(tiny, DETECT, BOXES, boxes=1).read(found, tiny.window())
+
+
+def test_a_map_is_as_strange_as_its_strangest_cells(tiny: SimpleNamespace) -> None:
+    heat = np.zeros((1, 10, 20), np.float32)
+    heat[0, 2:4, 5:8] = 3.0
+    heat[0, 9, 19] = 5.0
+    made = eye(tiny, {"type": "anomaly_map", "top": 0.01, "hot": 2.0}, {"map": "m"}, map=[10, 20])
+    found = made.read({"m": heat}, tiny.window())
+    assert found.score == pytest.approx(4.0)
+    assert [r[1:] for r in found.regions] == [pytest.approx((5.0, 0.95, 0.9, 1.0, 1.0)), pytest.approx((3.0, 0.25, 0.2, 0.4, 0.4))]
+    assert found.heat is not None
+    assert found.heat.shape == (10, 20)
+
+
+@pytest.mark.parametrize(
+    ("says", "outputs", "picture"),
+    [
+        (DETECT, {"score": "s"}, {}),
+        (DETECT, {"boxes": "b", "box_scores": "s"}, {"boxes": 3}),
+        ({"type": "anomaly_map"}, {"score": "s"}, {}),
+    ],
+)
+def test_a_head_of_pictures_without_its_outputs_is_refused(tiny: SimpleNamespace, says: Any, outputs: Any, picture: Any) -> None:
+    with pytest.raises(ModelRefused, match="needs"):
+        eye(tiny, says, outputs, **picture)

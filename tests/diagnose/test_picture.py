@@ -11,9 +11,10 @@ from edge_agent.config import model as config_model
 from edge_agent.diagnose import card as cards
 from edge_agent.diagnose.card import Picture
 from edge_agent.diagnose.link import Diagnoser
-from edge_agent.diagnose.picture import fits, fitted
+from edge_agent.diagnose.picture import fits, fitted, placed
 from edge_agent.diagnose.runtime import InProcessRuntime
 from edge_agent.errors import ModelRefused
+from edge_agent.messages import Diagnosis, Region
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +141,50 @@ async def test_a_picture_unlike_all_training_pictures_is_novel(looking: Diagnose
     found = await looking.diagnose(seen(tiny, np.full((H, W), 255, np.uint8)))
     assert found.status == "novel"
     assert "left" in found.why
+
+
+async def test_a_map_of_any_head_is_the_heat_of_the_picture_where_it_was_seen(
+    tiny: SimpleNamespace, tmp_path: Path, in_process: InProcessRuntime
+) -> None:
+    nodes = [
+        tiny.node("ReduceMean", ["picture", "channel"], ["m"], keepdims=0),
+        tiny.node("ReduceMax", ["m", "axes"], ["score"], keepdims=0),
+    ]
+    constants = [tiny.tensor("channel", [1], np.int64), tiny.tensor("axes", [1, 2], np.int64)]
+    made = tiny.model(
+        nodes,
+        constants,
+        inputs=[tiny.value("picture", ["N", 1, H, W])],
+        outputs=[tiny.value("score", ["N"]), tiny.value("m", ["N", H, W])],
+    )
+    folder = tiny.write(
+        tmp_path / "eye",
+        made,
+        {"picture": np.full((2, 1, H, W), 9, np.float32)},
+        window={"rows": 1},
+        roles=[{"role": "picture"}],
+        picture={"height": H, "width": W, "fit": "letterbox", "map": [H, W]},
+        graph={"window": "picture", "outputs": {"score": "score", "map": "m"}},
+        calibration={"raw": [0.0, 255.0], "score": [0.0, 1.0]},
+    )
+    await in_process.load(folder)
+    bundle = in_process.opened(folder)
+    config = config_model.Diagnose.model_validate({"model": "eye"})
+    made_of = Diagnoser("l", bundle, bundle.head(), in_process, config, tags=("left",), scale={})
+    picture = np.zeros((H, H), np.uint8)  # a square: it lies in the middle of the input
+    picture[0, 0] = 200
+    found = await made_of.diagnose(seen(tiny, picture))
+    assert found.heat is not None
+    hot = np.argwhere(found.heat > 100)
+    assert hot[:, 0].max() == 0, "in the picture's own upper left corner, not where the box was in the input"
+    assert hot[:, 1].max() <= 1
+
+
+@pytest.mark.parametrize(("fit", "expected"), [("stretch", (0.25, 0.75)), ("letterbox", (0.125, 0.875)), ("crop", (0.25, 0.75))])
+def test_a_region_of_the_input_lies_where_it_is_in_the_picture(fit: str, expected: tuple[float, float]) -> None:
+    found = Diagnosis(loop="l", window=1, end_ns=1, status="ok", regions=(Region("a", 1.0, 0.25, 0.25, 0.75, 0.75),))
+    moved = placed(found, (H, H), spec(fit=fit)).regions[0]
+    assert (moved.left, moved.right) == pytest.approx(expected)
 
 
 async def test_a_part_whose_turn_comes_too_late_is_late(looking: Diagnoser, tiny: SimpleNamespace) -> None:

@@ -14,6 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_agent.clock import SystemClock
+from edge_agent.config.load import parse
+from edge_agent.doctor import examine
+
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
 H, W = 96, 128
@@ -184,3 +188,23 @@ def _silent_port() -> Any:
             yield s.getsockname()[1]
 
     return listen()
+
+
+async def test_doctor_opens_the_camera_and_says_how_bright_and_how_sharp_its_picture_is(rtsp: Any, tmp_path: Path) -> None:
+    camera = rtsp(blocks(2)).start()
+    text = f"""
+version: 1
+agent: {{name: a, owner: o, state: {tmp_path}}}
+connectors:
+  cam: {{type: camera, url: "{camera.url}"}}
+tags:
+  eye: {{from: cam}}
+  odd: {{from: cam, roi: [100, 0, 100, 50]}}
+"""
+    found = {f.about: f for f in await examine(parse(text, folder=tmp_path), clock=SystemClock(), within_s=10.0)}
+    assert found["link cam"].ok
+    assert found["tag eye"].ok
+    assert f"picture of {W} x {H} pixels, good" in found["tag eye"].what
+    assert "sharpness" in found["tag eye"].what
+    assert not found["tag odd"].ok
+    assert "the roi lies outside the picture" in found["tag odd"].what
