@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge_agent.cli import models_bench, models_evaluate, models_inspect, models_quantize
+from edge_agent.cli import models_bench, models_evaluate, models_inspect, models_monitor, models_quantize
 from edge_agent.cli.models_options import PATH, dev_option, json_option, or_refuse, read, show, store_option, trust_option
 
 
@@ -139,7 +139,7 @@ def rollback(name: str, models: Path, as_json: bool) -> None:
     show({"name": name, "from": old, "to": new}, as_json, lambda r: f"{r['name']}: {r['from']} -> {r['to']}")
 
 
-for _each in (models_inspect.inspect, models_quantize.quantize, models_evaluate.evaluate, models_bench.bench):
+for _each in (models_inspect.inspect, models_quantize.quantize, models_evaluate.evaluate, models_bench.bench, models_monitor.monitor):
     command.add_command(_each)
 
 
