@@ -22,6 +22,14 @@ from edge_agent.errors import ModelRefused
 _START_S, _LOAD_S = 30.0, 30.0
 
 
+class Killed(RuntimeError):
+    """The worker was killed from outside: that says nothing about a model."""
+
+
+class LoadKilled(ModelRefused):
+    """It was killed while it loaded this one."""
+
+
 @dataclass(slots=True)
 class _Turn:
     """The one trip that the worker is busy with."""
@@ -225,9 +233,9 @@ class Keeper:
             self._not_loaded(graph, f"the runtime does not take it: {text}")
         self._load_next()
 
-    def _not_loaded(self, graph: Graph, why: str) -> None:
+    def _not_loaded(self, graph: Graph, why: str, refusal: type[ModelRefused] = ModelRefused) -> None:
         if graph.waiter and not graph.waiter.done():
-            graph.waiter.set_exception(ModelRefused(f"{graph.name}: {why}"))
+            graph.waiter.set_exception(refusal(f"{graph.name}: {why}"))
         self._fail(graph, RuntimeError(f"{graph.name}: {why}"))
 
     def _watch(self, seconds: float, what: str) -> None:
@@ -293,10 +301,10 @@ class Keeper:
         if not turn.requests[0].answer.done():
             turn.requests[0].answer.set_exception(RuntimeError(f"{graph.name}: {text}"))
 
-    def ended(self, why: str) -> None:
-        """The worker died by itself."""
+    def ended(self, why: str, *, killed: bool) -> None:
+        """The worker died, not by our hand."""
         self.crashes += 1
-        self._fall(RuntimeError(f"the worker {why}"))
+        self._fall(Killed(f"the worker {why}") if killed else RuntimeError(f"the worker {why}"))
 
     def _is_late(self) -> None:
         self.late += 1
@@ -319,7 +327,7 @@ class Keeper:
         if not self._closed:
             self._timer = self._loop.call_later(pause, self._start)
         if loading:
-            self._not_loaded(loading, f"loading it ended the worker: {error}")
+            self._not_loaded(loading, f"loading it ended the worker: {error}", LoadKilled if isinstance(error, Killed) else ModelRefused)
         for graph in list(self._waiting) if self._closed else []:
             self._fail(graph, RuntimeError(f"{graph.name}: {error}"))
 

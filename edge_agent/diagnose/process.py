@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,8 @@ class Listener(Protocol):
     """Who is told what the worker says. Called in the event loop."""
 
     def replied(self, how: int, number: int, spent_ns: int, text: str) -> None: ...
-    def ended(self, why: str) -> None:
-        """The process is gone without having been killed by us."""
+    def ended(self, why: str, *, killed: bool) -> None:
+        """The process is gone without having been killed by us. `killed`: by somebody else, a person or a kernel short of memory."""
 
 
 class WorkerProcess:
@@ -96,7 +97,7 @@ class WorkerProcess:
             self._open = False
             self._loop.remove_reader(self._sock)
             self._sock.close()
-            self._listener.ended(f"killed by signal {-code}" if code < 0 else f"exited with {code}")
+            self._listener.ended(f"killed by signal {-code}" if code < 0 else f"exited with {code}", killed=code == -signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:

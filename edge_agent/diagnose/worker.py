@@ -19,13 +19,14 @@ from edge_agent.diagnose import bundle as bundles
 from edge_agent.diagnose.batch import Arrays
 from edge_agent.diagnose.bundle import Bundle
 from edge_agent.diagnose.graph import Graph
-from edge_agent.diagnose.keeper import Keeper
+from edge_agent.diagnose.keeper import Keeper, Killed, LoadKilled
 from edge_agent.diagnose.runtime import Feeds, Opener, check_feeds, chunks
 from edge_agent.diagnose.session import chosen_threads
 from edge_agent.errors import ModelRefused
 
 MEMORY = 1 << 30  # bytes of address space that the models may take beyond what the runtime itself needs
 _GOLDEN_S = 10.0
+_TRIES = 3  # somebody may kill the worker just then: that says nothing about the model
 _WARM = 10  # runs before a graph's speed is judged
 
 
@@ -59,19 +60,32 @@ class WorkerRuntime:
             return
         read = await asyncio.to_thread(self._read, bundle)
         keeper = self._keeper = self._keeper or Keeper(self._memory)
+        for left in reversed(range(_TRIES)):
+            try:
+                graph = await self._prove(keeper, read)
+                break
+            except (Killed, LoadKilled) as e:
+                if not left:
+                    raise ModelRefused(
+                        f"{bundle}: the worker was killed {_TRIES} times while it loaded; is there memory enough? {e}"
+                    ) from e
+            except (TimeoutError, RuntimeError) as e:
+                raise ModelRefused(f"{bundle}: its golden vectors cannot be run here: {e}") from e
+        if known is not None:
+            keeper.unload(known.graph)
+        self._models[bundle] = _Model(read=read, graph=graph, looks=looks)
+
+    async def _prove(self, keeper: Keeper, read: Bundle) -> Graph:
+        """Load it and re-run its golden vectors."""
         graph = self._graph(read)
         try:
             await keeper.load(graph)
             for inputs, outputs in chunks(read):
                 golden.compare(await keeper.run(graph, inputs, check_feeds(read, inputs), _GOLDEN_S), outputs, read.card)
-        except BaseException as e:
+        except BaseException:
             keeper.unload(graph)
-            if isinstance(e, TimeoutError | RuntimeError):
-                raise ModelRefused(f"{bundle}: its golden vectors cannot be run here: {e}") from e
             raise
-        if known is not None:
-            keeper.unload(known.graph)
-        self._models[bundle] = _Model(read=read, graph=graph, looks=looks)
+        return graph
 
     async def _share(self, model: _Model) -> None:
         """Find out, once, whether windows of several loops may share a run. Without the proof they run one by one."""

@@ -150,6 +150,8 @@ class Intake:
             self.unknown += 1
             return None
         received_ns = self._origin_ns + sample.mono_ns
+        if sample.source_ns == sample.received_ns:  # stamped by us: no other clock, and a step of ours is none of the value
+            return state.take(sample, received_ns, received_ns)
         offset = state.offset or self._offset_of(state)
         if offset.observe(sample.source_ns, received_ns):
             self.clock_shifts += 1

@@ -113,6 +113,32 @@ async def test_a_crash_in_a_run_is_that_run_s_failure_only(folder: Path, slow: P
     assert worker.status()["crashes"] == 1
 
 
+async def _kill_when_loading(worker: WorkerRuntime, times: int) -> None:
+    """Each new worker, the moment it is given a model to load."""
+    killed: set[int] = set()
+    while len(killed) < times:
+        keeper = worker._keeper
+        if keeper is not None and keeper._loading is not None and keeper.pid is not None and keeper.pid not in killed:
+            killed.add(keeper.pid)
+            os.kill(keeper.pid, signal.SIGKILL)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("times", [2, 100])
+async def test_a_worker_that_is_killed_while_it_loads_says_nothing_about_the_model(
+    folder: Path, worker: WorkerRuntime, tiny: SimpleNamespace, times: int
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        killer = group.create_task(_kill_when_loading(worker, times))
+        if times == 2:
+            await worker.load(folder)
+            assert (await worker.run(folder, {"window": tiny.windows(1)}, 30))["score"].shape == (1,)
+        else:
+            with pytest.raises(ModelRefused, match="killed 3 times while it loaded; is there memory enough"):
+                await worker.load(folder)
+        killer.cancel()
+
+
 async def test_a_worker_that_dies_idle_is_replaced(folder: Path, worker: WorkerRuntime, tiny: SimpleNamespace) -> None:
     await worker.load(folder)
     old = worker.status()["pid"]

@@ -197,8 +197,22 @@ def test_a_clock_that_is_set_right_again_is_noticed_at_once() -> None:
     p = perceiver(grid("a", rows=2), "a")
     feed(p, *(sample("a", t / 10, float(t), clock_s=-3600.0) for t in range(300)))
     assert p.intake.offsets["c"].shift_ns > 3599 * S
-    feed(p, *(sample("a", t / 10, float(t)) for t in range(300, 430)))
+    feed(p, *(sample("a", t / 10, float(t), late_s=0.001) for t in range(300, 430)))
     assert p.intake.offsets["c"].shift_ns == 0
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 86400.0, -86400.0 * 3650])
+def test_a_step_of_our_own_clock_moves_nothing_that_we_stamped(step_s: float) -> None:
+    p = perceiver(grid("a", rows=2), "a")
+    feed(p, *(sample("a", t / 10, float(t)) for t in range(100)))
+    stepped = [sample("a", t / 10, float(t)) for t in range(100, 200)]
+    windows = feed(
+        p, *(s._replace(source_ns=s.source_ns + round(step_s * S), received_ns=s.received_ns + round(step_s * S)) for s in stepped)
+    )
+    counts = p.intake.tags["a"].counts
+    assert (counts.out_of_order, counts.unfit, counts.samples) == (0, 0, 200)
+    assert windows[-1].fit
+    assert windows[-1].end_ns == T0 + 19 * S
 
 
 def test_linear_fill_draws_a_line_between_two_values() -> None:
