@@ -24,6 +24,7 @@ from edge_agent.messages import UNFIT
 _PAGE = 500
 _MOST = 20_000
 _MEANS: Mapping[str, str] = {"fault, action helped": FAULT, "fault, action did not help": FAULT}  # what the loop says: feedback/labels.py
+_SUSPECT = frozenset({"action", "alarm", "alarm begins", "proposal", "novel"})  # why a window was kept: feedback/keep.py
 
 
 class Line(NamedTuple):
@@ -36,8 +37,9 @@ class Line(NamedTuple):
     blobs: Sequence[str]
 
 
-def read(path: Path, card: Card, *, loop: str | None = None, roles: Mapping[str, str] | None = None) -> Windows:
-    """Fit windows of one loop in the card's order; labels where somebody gave one that the card knows. DataRefused, LedgerError."""
+def read(path: Path, card: Card, *, loop: str | None = None, roles: Mapping[str, str] | None = None, clean: bool = False) -> Windows:
+    """Fit windows of one loop in the card's order; labels where somebody gave one that the card knows. `clean`: without labels, all that
+    somebody called normal, or that nobody called anything and no alarm or action had it kept. DataRefused, LedgerError."""
     lines, blobs = _pool(path) if (path / "manifest.json").is_file() else _ledger(path)
     kept: list[tuple[Line, Path]] = []
     labels: dict[int, str] = {}
@@ -51,6 +53,9 @@ def read(path: Path, card: Card, *, loop: str | None = None, roles: Mapping[str,
                 kept.append((line, blob))
             else:
                 gone += 1  # retention dropped the values; the record stays
+    if clean:
+        kept = [(line, blob) for line, blob in kept if _is_clean(line, labels)]
+        labels = {}
     loops = sorted({line.loop for line, _ in kept})
     if len(loops) > 1:
         raise DataRefused(f"{path}: windows of several loops ({', '.join(loops)}); choose one with --loop")
@@ -58,6 +63,10 @@ def read(path: Path, card: Card, *, loop: str | None = None, roles: Mapping[str,
         of = f" of loop {loop}" if loop else ""
         raise DataRefused(f"{path}: no fit window{of} with its values ({gone} were dropped by retention); keep more, or name another loop")
     return _windows(kept[-_MOST:], labels, card, roles or {}, str(path))
+
+
+def _is_clean(line: Line, labels: Mapping[int, str]) -> bool:
+    return labels.get(line.seq) == NORMAL or (line.seq not in labels and not _SUSPECT.intersection(line.payload.get("why", ())))
 
 
 def _ledger(path: Path) -> tuple[Iterator[Line], Blobs]:

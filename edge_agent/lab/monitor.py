@@ -88,7 +88,7 @@ def _role(name: str, tag: Tag) -> dict[str, Any]:
 
 
 def _read(source: Path, card: cards.Card, loop: str) -> Windows:
-    return windows.read(source, card) if source.suffix == ".npz" else ledger.read(source, card, loop=loop)
+    return windows.read(source, card) if source.suffix == ".npz" else ledger.read(source, card, loop=loop, clean=True)
 
 
 def _clean(found: Windows) -> Windows:

@@ -4,13 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli import root
+from edge_agent.clock import ManualClock
 from edge_agent.diagnose.bundle import read
 from edge_agent.diagnose.session import open_session
+from edge_agent.feedback import pack
+from edge_agent.feedback.ledger import Ledger
+from edge_agent.feedback.writer import Identity, Limits
+from edge_agent.messages import Window
 
 CONFIG = """
 version: 1
@@ -98,3 +104,28 @@ def test_what_cannot_be_is_refused_with_the_cure(windows: Any, loop: str, said: 
     done = run(tmp_path, windows, loop)
     assert done.exit_code != 0
     assert said in done.output + str(done.exception)
+
+
+@pytest.mark.anyio
+async def test_it_is_made_straight_from_a_ledger_without_what_was_an_alarm(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "line.yaml").write_text(CONFIG)
+    made = Ledger(tmp_path / "ledger", identity=Identity("a1", "acme", {}), clock=clock, limits=Limits(min_free=0), retry_s=0.01)
+    made.start()
+    lines, faulty = [], []
+    for i, values in enumerate(clean(700)):
+        values[:] += 100 if (odd := i % 10 == 0) else 0
+        cut = Window(
+            loop="p1", seq=i, tags=("flow", "current", "level"), start_ns=0, end_ns=i, cut_ns=i, mono_ns=i, values=values,
+            quality=np.zeros(values.shape, np.uint16), live={}, fit=True,
+        )  # fmt: skip
+        faulty += [len(lines)] if odd and i % 20 == 0 else []
+        why = ["alarm"] if odd and i % 20 else ["random"]
+        lines.append(({**pack.describe(cut), "why": why}, (pack.pack(cut),)))
+    seqs = [await made.append("window", payload, loop="p1", blobs=blobs) for payload, blobs in lines]
+    for at in faulty:
+        await made.append("label", {"about": [seqs[at]], "value": "fault", "author": "anna"}, loop="p1")
+    made.close()
+    words = ["models", "monitor", tmp_path / "line.yaml", "p1", "--windows", tmp_path / "ledger", "--into", tmp_path / "p1-monitor"]
+    done = await anyio.to_thread.run_sync(lambda: CliRunner().invoke(root, list(map(str, words))))
+    assert done.exit_code == 0, done.output
+    assert "fitted on 378 windows" in done.output, "630 of 700 are clean"
