@@ -9,6 +9,7 @@ command -v mosquitto_pub > /dev/null || missing="$missing mosquitto-clients"
 command -v systemd-analyze > /dev/null || missing="$missing systemd"
 command -v gcc > /dev/null || missing="$missing gcc libc6-dev"
 command -v mkfs.ext4 > /dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
+ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || missing="$missing faketime"
 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst; Gst.init(None)
 assert all(map(Gst.ElementFactory.find, ("appsrc", "jpegenc", "rtpjpegpay", "x264enc")))' 2> /dev/null ||
