@@ -21,7 +21,7 @@ from edge_agent.execute.response import begin
 from edge_agent.execute.station import Held, ModeEvent, Station, Unresolved
 from edge_agent.messages import Mode, Outcome
 
-_FIRST_BACKOFF_NS, _LONGEST_BACKOFF_NS = 5_000_000_000, 300_000_000_000
+_LONGEST_BACKOFF_NS = 300_000_000_000
 _MOST_FAILURES = 3  # in a row; then the loop lets go and a person has to look
 _LOCK_S = 30.0
 _ACTIVE = frozenset({Mode.ARMED, Mode.HOLD, Mode.SHED})
@@ -96,7 +96,8 @@ class Steps:
         memory, now = self._held[tag], self._station.clock.mono_ns()
         memory.failures += 1
         self._hindered()
-        memory.not_before_ns = now + min(_FIRST_BACKOFF_NS * 2 ** (memory.failures - 1), _LONGEST_BACKOFF_NS)
+        first_ns = int(self._station.owner.bounds.backoff_s * 1e9)
+        memory.not_before_ns = now + min(first_ns * 2 ** (memory.failures - 1), _LONGEST_BACKOFF_NS)
         if memory.failures >= _MOST_FAILURES:
             await self.tell("failed", reason=f"{tag}: {memory.failures} failures in a row, last: {why}")
 

@@ -43,6 +43,7 @@ class Bounds:
     read_timeout_s: float = 2.0
     settle_s: float = 30.0  # how long a write of unknown outcome may still take effect
     audit_s: float = 10.0  # our tags are read back from the device this often even where nothing seems to have changed
+    backoff_s: float = 5.0  # after a write that the plant did not do as it was told; twice as long each time
     longest_hold_s: float = 300.0
     starved_s: float | None = 10.0  # without a window for this long the inputs are bad; None where windows follow parts or cycles
 
@@ -51,7 +52,15 @@ def bounds_of(loop: Loop, min_disk: float) -> Bounds:
     """The bounds that fit a loop's pace: windows on a grid are missed after three, those of parts and cycles never."""
     seen = loop.perceive
     if seen.part is not None:  # each part is judged by itself, and its verdict is worth nothing later
-        return Bounds(good_windows=1, max_age_s=_PART_S, min_disk=min_disk, starved_s=None, write_timeout_s=_ANSWER_S, settle_s=_PART_S)
+        return Bounds(
+            good_windows=1,
+            max_age_s=_PART_S,
+            min_disk=min_disk,
+            starved_s=None,
+            write_timeout_s=_ANSWER_S,
+            settle_s=_PART_S,
+            backoff_s=_ANSWER_S,
+        )
     paced = seen.every is not None and seen.follow is None and seen.cycle is None
     starved_s = max(10.0, 3.0 * (seen.every or 0.0) * seen.hop) if paced else None
     return Bounds(max_age_s=max(5.0, 2.0 * loop.diagnose.timeout), min_disk=min_disk, starved_s=starved_s)

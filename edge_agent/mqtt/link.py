@@ -164,6 +164,9 @@ class Link:
 
     def publish(self, topic: str, payload: bytes, expiry_s: float, done: Done) -> None:
         """Send a command now or refuse it: QoS 1, not retained."""
+        if self._wire is not None:
+            with contextlib.suppress(OSError):  # a broken connection shows itself at the next turn
+                self._wire.flush()  # a ping may wait for its turn: that is no stuck link
         if self.limits is None or self._client.socket() is None:
             done("refused", "no link")
         elif self._wire is not None and self._wire.backlog:
