@@ -29,7 +29,7 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 def _named(page: Path) -> set[str]:
     """Commands that a page or a message tells people to type: `edge-agent models verify` or a line that begins so."""
-    return set(re.findall(r"(?m)(?:^ {4}|`|# +)edge-agent (?!bundle manifest)([a-z]+(?: [a-z]+)?)\b", page.read_text()))
+    return set(re.findall(r"(?m)(?:^ {4}|`|# +)edge-agent (?!bundle manifest)([a-z]+(?:-[a-z]+)*(?: [a-z]+)?)\b", page.read_text()))
 
 
 def test_nobody_is_told_to_type_a_command_that_does_not_exist() -> None:
@@ -57,3 +57,9 @@ def test_nothing_says_where_it_was_made() -> None:
     assert len(ours) > 100
     word = re.compile("/" + "work/|/" + "tmp/venv|/" + "root/")
     assert [str(p.relative_to(ROOT)) for p in ours if word.search(p.read_text(errors="replace"))] == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        for name in re.findall(r"`(tests/[a-z_0-9/.]+)`", page.read_text()):
+            assert (ROOT / name).exists(), f"{page}: {name}"
