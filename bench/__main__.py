@@ -26,6 +26,7 @@ BENCHES = {
     "footprint": ("memory, idle, start", 60, 100),
     "ledger": ("append, chain, pull", 40, 80),
     "replay": ("a week of one loop again; a month of what-if", 30, 110),
+    "vision": ("from a picture to the gate", 90, 110),
     "soak": ("does memory grow over a day?", 20, 60),
 }
 QUICK = ("pipe", "worker", "ledger", "replay")
