@@ -153,6 +153,8 @@ def _wave(spec: dict[str, Any]) -> dict[str, Any]:
     deadline = time.monotonic() + _LAST_ANSWER_S
     while len(plant.answers) < len(flips) and time.monotonic() < deadline:
         plant.hear(0.05)
+    for _ in range(10):  # what the broker still has to say is read: a socket closed before that takes what it has sent back
+        plant.hear(0.05)
     flipped = [left[i // spec["burst"]] for i in flips] if left else []
     return {"began": began, "sent": sent, "flipped": flipped, "answers": [at for at, _ in plant.answers]}
 
