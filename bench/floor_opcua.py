@@ -13,7 +13,8 @@ from asyncua.common.subscription import DataChangeEvent
 async def main() -> None:
     """Count, and write the count down."""
     port, count, publish_ms, out = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
-    seen = [0]
+    seen, fresh = [0], out.with_suffix(".new")
+    out.write_text("0")  # noqa: ASYNC240
     async with Client(f"opc.tcp://127.0.0.1:{port}") as one, Client(f"opc.tcp://127.0.0.1:{port}") as two, asyncio.TaskGroup() as group:
         index = await one.get_namespace_index("urn:bench")
         for k, client in enumerate((one, two)):
@@ -25,7 +26,8 @@ async def main() -> None:
         print("READY", flush=True)
         while True:
             await asyncio.sleep(0.1)
-            out.write_text(str(seen[0]))  # noqa: ASYNC240 (ten bytes into memory)
+            fresh.write_text(str(seen[0]))  # noqa: ASYNC240 (ten bytes into memory)
+            fresh.replace(out)  # noqa: ASYNC240 (so that nobody reads half of it)
 
 
 async def _read(subscription: object, seen: list[int]) -> None:
