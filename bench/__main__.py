@@ -20,7 +20,7 @@ from bench.report import Section
 # what it is about, seconds it may take (quick, whole)
 BENCHES = {
     "pipe": ("from an MQTT message to a command", 60, 330),
-    "opcua": ("OPC UA changes, and from an event to a verified write", 45, 120),
+    "opcua": ("OPC UA changes, and from an event to a verified write", 80, 140),
     "worker": ("what the killable worker adds", 40, 70),
     "scale": ("a thousand loops", 60, 150),
     "footprint": ("memory, idle, start", 60, 100),
