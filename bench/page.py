@@ -19,7 +19,8 @@ def text(sections: Sequence[Section], took_s: float) -> str:
     figures = "\n\n".join(section.text() for section in sections)
     met = sum(goal.met for section in sections for goal in section.goals)
     count = sum(len(section.goals) for section in sections)
-    facts = f"{_machine()}. {met} of {count} targets met. Made in {took_s / 60:.0f} minutes by `make bench`."
+    took = f" Made in {took_s / 60:.0f} minutes." if took_s > 60 else ""
+    facts = f"{_machine()}. {met} of {count} targets met.{took}"
     return HAND.read_text().replace("{{machine}}", facts).replace("{{figures}}", figures).rstrip() + "\n"
 
 
