@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 
@@ -42,7 +43,9 @@ def _tree(path: str, command: click.Command, parent: click.Context) -> Iterator[
 
 
 def _block(path: str, command: click.Command) -> str:
-    # The names of --help as the whole program has them: click keeps what a command showed first.
+    # The names of --help as the whole program has them. Click keeps the option that a command showed first: a copy forgets it.
+    command = copy.copy(command)
+    command._help_option = None
     with click.Context(command, info_name=path, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]) as ctx:
         help_text = inspect.cleandoc(command.get_help(ctx))
     return f"### `{path}`\n\n```text\n{help_text}\n```\n"
