@@ -2,7 +2,7 @@
 # Do the units say what systemd understands, and how exposed are they? Any output of `verify` is a failure.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-most=${1:-1.5}
+most=${1:-1.2}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 for unit in edge-agent@.service edge-agent-api@.service; do
