@@ -70,7 +70,9 @@ def _diagnosis(loop: dict[str, Any]) -> str:
 
 def _ledger(ledger: dict[str, Any]) -> str:
     state = "ok" if ledger["healthy"] else f"NOT WRITABLE, nothing is written to the plant: {ledger['trouble']}"
-    return f"ledger: {state}, {ledger['last_seq']} records, {ledger['bytes'] / 1e6:.2g} MB of {ledger['max_bytes'] / 1e6:.0f} MB"
+    size = f"{ledger['bytes'] / 1e6:.2g} MB of {ledger['max_bytes'] / 1e6:.0f} MB"
+    days = f", holds {ledger['holds_s'] / 86400:,.1f} days" if ledger.get("holds_s") is not None else ""
+    return f"ledger: {state}, {ledger['last_seq']} records, {size}{days}"
 
 
 def _tags(reply: dict[str, Any]) -> list[str]:

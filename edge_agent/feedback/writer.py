@@ -13,7 +13,7 @@ from edge_agent import __version__
 from edge_agent.clock import Clock
 from edge_agent.config.model import Clearance
 from edge_agent.errors import LedgerDamaged, LedgerError
-from edge_agent.feedback import retention
+from edge_agent.feedback import retention, span
 from edge_agent.feedback.chain import encode
 from edge_agent.feedback.folder import Folder
 from edge_agent.feedback.queue import Pending, Queue, Seqs
@@ -55,6 +55,7 @@ class Writer:
         self._store: Store | None = None
         self._lost = self._refused = 0  # records given up since the last good commit; the queue's count when it came
         self._failures = self._faults = self._dropped = self._commits = self._unlooked = self._size = 0
+        self._holds_s: float | None = None
         self._crowded = False
         self._damaged = False  # it was damage that the last write met: the file is not to be tried again
 
@@ -86,6 +87,7 @@ class Writer:
             "dropped_payloads": self._dropped,
             "bytes": self._size,
             "max_bytes": self._limits.max_size,
+            "holds_s": self._holds_s,
         }
 
     def _patience(self) -> float:
@@ -210,6 +212,7 @@ class Writer:
         try:
             self._size, slack, self.room = store.size(), store.slack(), self._folder.free() >= self._limits.min_free
             self._crowded, self._unlooked = self._drop(store) or self._shrink(store, slack), 0
+            self._holds_s = span.holds_s(store, self._clock.wall_ns(), self._limits.max_size, self._size)
         except (sqlite3.Error, OSError) as e:
             self._broken(e)
         self.last_seq = store.seq

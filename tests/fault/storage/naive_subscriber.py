@@ -16,10 +16,10 @@ import paho.mqtt.client as mqtt
 
 
 def keep(file: Path, waiting: queue.Queue[bytes]) -> None:
-    """Group commit, five times a second."""
+    """Group commit, twice a second."""
     with file.open("ab", buffering=0) as out:
         while True:
-            time.sleep(0.2)
+            time.sleep(0.5)
             lines = [waiting.get() for _ in range(waiting.qsize())]
             out.write(b"".join(line + b"\n" for line in lines))
             os.fsync(out.fileno())

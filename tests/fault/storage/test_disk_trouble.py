@@ -139,7 +139,7 @@ def test_without_inodes_it_goes_on_and_a_persons_no_is_saved_later(theatre: Thea
     """The ledger's file is there; what needs new files (blobs, what a loop remembers) waits or is declared."""
     theatre.start()
     memory = theatre.agent.state / "loops" / "pump.json"
-    until("the arming to be saved", lambda: json.loads(memory.read_text())["armed_until_ns"])
+    until("the arming to be saved", lambda: memory.exists() and json.loads(memory.read_text())["armed_until_ns"])
     theatre.disk.take_inodes()
     theatre.agent.ask(do="disarm", loop="pump", by="ann")
     until("the no to find no room", lambda: "cannot be saved" in theatre.agent.log)
