@@ -2,7 +2,8 @@
 """A camera on GStreamer's own RTSP server, run with Debian's python3 (python3-gi), not with a venv's.
 
 usage: rtsp_camera.py PORT WIDTH HEIGHT FPS mjpeg|h264 PICTURES   PICTURES: a file of raw grey pictures, one behind the other
-A line "7" on stdin shows picture 7 from the next frame on; rtsp://127.0.0.1:PORT/cam. SIGSTOP: a stalled camera, SIGKILL: one that is gone.
+A line "7" on stdin shows picture 7 from the next frame on, and "7" on stdout says so; rtsp://127.0.0.1:PORT/cam.
+SIGSTOP: a stalled camera, SIGKILL: one that is gone.
 """
 
 import contextlib
@@ -37,11 +38,15 @@ def listen() -> None:
 
 def feed(source: Gst.Element) -> None:
     """One client's pictures, until it goes."""
-    due = time.monotonic()
+    due, told = time.monotonic(), -1
     while True:
-        frame = Gst.Buffer.new_wrapped(PICTURES[shown * SIZE : (shown + 1) * SIZE])
+        now = shown
+        frame = Gst.Buffer.new_wrapped(PICTURES[now * SIZE : (now + 1) * SIZE])
         if source.emit("push-buffer", frame) != Gst.FlowReturn.OK:
             return
+        if now != told:
+            told = now
+            print(now, flush=True)
         due = max(due + 1 / FPS, time.monotonic() - 1 / FPS)
         time.sleep(max(0.0, due - time.monotonic()))
 

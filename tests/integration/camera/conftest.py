@@ -7,10 +7,11 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class RtspCamera:
     fps: int = 50
     coder: str = "mjpeg"
     process: subprocess.Popen[str] | None = None
+    seen: int = -1  # the picture that was sent last
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def url(self) -> str:
@@ -48,7 +51,25 @@ class RtspCamera:
         assert self.process.stdout and self.process.stderr
         if self.process.stdout.readline().strip() != "READY":
             pytest.fail(f"the RTSP server did not start: run `make counterparts`\n{self.process.stderr.read()[-2000:]}")
+        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         return self
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        with suppress(ValueError):  # it was closed
+            for line in process.stdout or ():
+                with self._changed:
+                    self.seen = int(line)
+                    self._changed.notify_all()
+
+    def before(self, number: int, gone: Callable[[], bool]) -> bool:
+        """Show it, and wait until a frame of it was sent; False where the camera is gone."""
+        self.show(number)
+        deadline = time.monotonic() + 5
+        with self._changed:
+            while self.seen != number and not gone():
+                assert time.monotonic() < deadline, "the camera shows nothing"
+                self._changed.wait(0.01)
+        return self.seen == number and not gone()
 
     def show(self, number: int) -> None:
         """This picture, from the next frame on."""

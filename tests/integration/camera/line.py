@@ -188,8 +188,9 @@ class Plc:
 
 
 def paced(count: int, every_s: float) -> Iterator[int]:
-    """Numbers from 1 on, each at its time."""
-    begin = time.monotonic()
+    """Numbers from 1 on, each at its time, or as soon as the one before is done."""
+    due = time.monotonic()
     for number in range(1, count + 1):
-        time.sleep(max(0.0, begin + number * every_s - time.monotonic()))
+        due = max(due + every_s, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
         yield number

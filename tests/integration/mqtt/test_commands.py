@@ -147,14 +147,3 @@ async def test_what_is_no_call_is_refused_before_anything_is_sent(mosquitto: Any
         assert (await it.connector.call("speed", (7,), 1.0)).status == "refused"
         assert (await it.connector.write("gate", 7, 1.0)).status == "refused"
         assert await printed(watch) == []
-
-
-async def test_a_ping_that_waits_for_its_turn_is_no_stuck_link(mosquitto: Any, run: Any, tmp_path: Path) -> None:
-    async with run(mosquitto.url(), {"speed": TRIM}, tmp_path) as it:
-        await it.up()
-        watch = mosquitto.watch("plant/p1/cmd", 3)
-        await asyncio.sleep(0.5)
-        for trim in range(20):
-            it.connector._session._link._wire.write(b"\xc0\x00")  # a PINGREQ, not flushed yet
-            assert (reply := await it.connector.write("speed", float(trim), 2.0)).status == "good", reply.code
-        assert len(await printed(watch)) == 20
