@@ -75,10 +75,11 @@ format: $(VENV)/dev.ok ## mend what a formatter can mend
 models: $(BIN)/python ## train every bundle anew; DATA=folder that holds the public data sets
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train]'
 	$(BIN)/python models/demo-pump/train.py
-	$(BIN)/python models/pump-valve/train.py --data $(DATA)/skab/data
+	$(BIN)/python models/pump-valve/train.py --data $(DATA)/skab
 	$(BIN)/python models/rotor-imbalance/train.py --data $(DATA)/uci_accelerometer
 	$(BIN)/python models/process-faults/train.py --data $(DATA)/tep
 	$(BIN)/python models/hydraulic-rig/train.py --data $(DATA)/uci_hydraulic_1hz
+	$(BIN)/python models/steel-surface/train.py --data $(DATA)/xsdd
 
 lock: $(VENV)/dev.ok ## pin what was resolved today
 	$(BIN)/pip install --quiet uv

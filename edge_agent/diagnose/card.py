@@ -65,6 +65,9 @@ class Outputs(Model):
     value: Text | None = Field(default=None, description="[N]")
     low: Text | None = Field(default=None, description="[N], lower end of the value's interval")
     high: Text | None = Field(default=None, description="[N], upper end of the value's interval")
+    novelty: Text | None = Field(
+        default=None, description="[N], 0..1: how far from the training data; the larger of this and the envelope's counts"
+    )
     map: Text | None = Field(default=None, description="[N, h, w], higher is more to blame; of pictures")
     boxes: Text | None = Field(default=None, description="[N, M, 4]: x0, y0, x1, y1 in pixels of the input; of pictures")
     box_scores: Text | None = Field(default=None, description="[N, M], 0..1")

@@ -14,25 +14,36 @@ Windows = NDArray[np.floating]
 SCALES = (0.1, 1 / 3, 3.0, 10.0)  # a wrong unit or gain on all channels
 
 
-def refused(envelope: Envelope, limit: float, windows: Windows, baselines: Windows | None = None) -> float:
-    """Share of windows [N, C, W] whose novelty reaches the limit; NaN without any window."""
+def refused(
+    envelope: Envelope, limit: float, windows: Windows, baselines: Windows | None = None, own: Callable[[Windows], Windows] | None = None
+) -> float:
+    """Share of windows [N, C, W] whose novelty, or the graph's own (`own`), reaches the limit; NaN without any window."""
+    if not len(windows):
+        return float("nan")
     familiar = Familiarity(envelope)
     bases: list[Windows | None] = [None] * len(windows) if baselines is None else list(baselines)
-    return float(np.mean([familiar.novelty(w, b) >= limit for w, b in zip(windows, bases, strict=True)])) if len(windows) else float("nan")
+    found = np.array([familiar.novelty(w, b) for w, b in zip(windows, bases, strict=True)])
+    return float((np.maximum(found, own(windows)) >= limit).mean() if own else (found >= limit).mean())
 
 
 def figures(
-    envelope: Envelope, limit: float, clean: Windows, *, baselines: Windows | None = None, others: Mapping[str, Windows] | None = None
+    envelope: Envelope,
+    limit: float,
+    clean: Windows,
+    *,
+    baselines: Windows | None = None,
+    others: Mapping[str, Windows] | None = None,
+    own: Callable[[Windows], Windows] | None = None,
 ) -> dict[str, float]:
     """Shares refused: of clean held-out windows, of the same at another scale, with each sensor broken in turn, and of other machines."""
-    result = {"refused_clean": refused(envelope, limit, clean, baselines)}
-    result["refused_other_scale"] = float(np.mean([refused(envelope, limit, clean * s, baselines) for s in SCALES]))
+    result = {"refused_clean": refused(envelope, limit, clean, baselines, own)}
+    result["refused_other_scale"] = float(np.mean([refused(envelope, limit, clean * s, baselines, own) for s in SCALES]))
     for name, change in SABOTAGE.items():
-        each = [refused(envelope, limit, change(clean, c), baselines) for c in range(clean.shape[1])]
+        each = [refused(envelope, limit, change(clean, c), baselines, own) for c in range(clean.shape[1])]
         result[f"refused_{name}"] = float(np.mean(each))
     result["refused_broken_sensor"] = float(np.mean([result[f"refused_{name}"] for name in SABOTAGE]))
     for name, windows in (others or {}).items():
-        result[f"refused_{name}"] = refused(envelope, limit, windows, None if baselines is None else baselines[: len(windows)])
+        result[f"refused_{name}"] = refused(envelope, limit, windows, None if baselines is None else baselines[: len(windows)], own)
     return {name: round(share, 4) for name, share in result.items()}
 
 

@@ -52,7 +52,8 @@ class Diagnoser:
         self._shape = (len(self._tags), card.window.rows)
         self._familiar = trust.Familiarity(card.envelope) if card.envelope else None
         self._median = trust.Median(config.smooth or (1 if card.picture else card.smoothing.median))
-        self._states = States(card.labels, card.normal) if card.normal else None
+        named = card.graph.outputs
+        self._states = States(card.labels, card.normal) if named.probabilities or named.logits else None
         self._novelty = _tighter(card.thresholds.novelty, config.trust.novelty, min)
         self._confidence = _tighter(card.thresholds.confidence, config.trust.confidence, max)
         self._raw_alarm = trust.uncalibrate(card.thresholds.alarm, card.calibration)
@@ -151,10 +152,12 @@ class Diagnoser:
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{self.model}: output {name} is not finite")
-        found, heat = self._head.read(outputs, seen), self._bundle.card.graph.outputs.map
-        if heat is None or found.heat is not None:
+        found, named = self._head.read(outputs, seen), self._bundle.card.graph.outputs
+        if named.novelty is not None:
+            found = replace(found, novelty=float(outputs[named.novelty][0]))
+        if named.map is None or found.heat is not None:
             return found
-        return replace(found, heat=np.array(outputs[heat][0], dtype=np.float32))  # a copy: the worker's memory is written again
+        return replace(found, heat=np.array(outputs[named.map][0], dtype=np.float32))  # a copy: the worker's memory is written again
 
     async def _in_time(self, feeds: dict[str, NDArray[Any]], seen: Window) -> dict[str, NDArray[Any]]:
         """No longer than the part can wait: the model itself may have its usual time, and is not ended for a part that is gone."""
@@ -200,7 +203,7 @@ class Diagnoser:
         labels = tuple(raw.probabilities)
         smooth = self._median.add(seen.seq, (0.0 if raw.raw is None else raw.raw, *raw.probabilities.values()))
         score = trust.calibrate(smooth[0], self._bundle.card.calibration)
-        found: dict[str, Any] = {"score": score, "confidence": raw.confidence, "novelty": self._how_new(seen)}
+        found: dict[str, Any] = {"score": score, "confidence": raw.confidence, "novelty": self._how_new(raw, seen)}
         if labels and self._states:
             shares = self._states.shares(np.array(smooth[1:]))
             label, confidence = self._states.named(shares)
@@ -219,15 +222,21 @@ class Diagnoser:
         scaled = self._familiar.scaled(self._channels(seen), self._baseline) if self._familiar else None
         return watch.take(seen.end_ns, found.raw, found.novelty, scaled)
 
-    def _how_new(self, seen: Window) -> float | None:
-        return self._familiar.novelty(self._channels(seen), self._baseline) if self._familiar else None
+    def _how_new(self, raw: Diagnosis, seen: Window) -> float | None:
+        """The larger of what the envelope and what the graph itself says."""
+        said = [raw.novelty, self._familiar.novelty(self._channels(seen), self._baseline) if self._familiar else None]
+        return max((n for n in said if n is not None), default=None)
 
     def _channels(self, seen: Window) -> NDArray[Any]:
         return picture.planes(seen.values) if self._picture else seen.values
 
     def _verdict(self, novelty: float | None, confidence: float | None, seen: Window) -> tuple[DiagnosisStatus, str]:
-        if self._novelty is not None and self._familiar and novelty is not None and novelty > self._novelty:
-            why = self._familiar.why(self._channels(seen), self._baseline, self._names(seen.tags[0]))
+        if self._novelty is not None and novelty is not None and novelty > self._novelty:
+            why = (
+                self._familiar.why(self._channels(seen), self._baseline, self._names(seen.tags[0]))
+                if self._familiar
+                else "unlike its training"
+            )
             return "novel", f"novelty {novelty:.3f} above {self._novelty:g}: {why}"
         if self._confidence is not None and confidence is not None and confidence < self._confidence:
             return "unknown", f"confidence {confidence:.3f} below {self._confidence:g}"

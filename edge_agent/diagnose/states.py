@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 class States:
     """Labels, and which of them mean that nothing is wrong.
 
-    One normal label: one group of all labels. Several: labels are `part=state`, each part is a group of its own with one normal state.
+    One normal label, or none (every label is a finding): one group of all labels.
+    Several: labels are `part=state`, each part is a group of its own with one normal state.
     """
 
     def __init__(self, labels: Sequence[str], normal: Sequence[str]) -> None:
@@ -21,7 +22,8 @@ class States:
         parts = [label.partition("=")[0] if len(self._normal) > 1 else "" for label in self._labels]
         self._groups = [np.flatnonzero([p == part for p in parts]) for part in dict.fromkeys(parts)]
         self._sound = np.array([label in self._normal for label in self._labels])
-        wrong = [parts[g[0]] or "all labels" for g in self._groups if self._sound[g].sum() != 1 or len(g) < 2]
+        each = min(1, len(self._normal))
+        wrong = [parts[g[0]] or "all labels" for g in self._groups if self._sound[g].sum() != each or len(g) < 2]
         if wrong or set(self._normal) - set(self._labels) or len(set(self._labels)) != len(self._labels):
             raise ValueError(_RULE + (f"; see {', '.join(wrong)}" if wrong else ""))
 
@@ -38,7 +40,9 @@ class States:
         return {label: float(p) for label, p in zip(self._labels, found, strict=True)}
 
     def score(self, shares: Mapping[str, float]) -> float:
-        """How sure it is that something is wrong: 1 - P(normal) of the part that is least normal."""
+        """How sure it is that something is wrong: 1 - P(normal) of the part that is least normal; P(best) where nothing is normal."""
+        if not self._normal:
+            return max(shares.values())
         return 1.0 - min(shares[label] for label, sound in zip(self._labels, self._sound, strict=True) if sound)
 
     def named(self, shares: Mapping[str, float]) -> tuple[str, float]:
@@ -50,6 +54,6 @@ class States:
 
 
 _RULE = (
-    "each label once, and one of them is `normal`; with a list of normal labels, all are called `part=state`, "
+    "each label once, and one of them is `normal` (or none: leave it out); with a list of normal labels, all are called `part=state`, "
     "and each part has at least two states, one of them normal"
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,7 +43,7 @@ class Asker:
         self._session = open_session(graph, bundle.id)
         card = bundle.card
         self._familiar = trust.Familiarity(card.envelope) if card.envelope else None
-        self._limit = card.thresholds.novelty
+        self._limit, self._own_novelty = card.thresholds.novelty, card.graph.outputs.novelty
 
     def outputs(self, windows: Windows) -> dict[str, NDArray[np.float32]]:
         """The graph's raw outputs, in batches that it takes."""
@@ -60,7 +60,7 @@ class Asker:
         label = np.array([(d.label if d and d.label else "fault" if hot else NORMAL) for d, hot in zip(said, alarm, strict=True)])
         sure = np.array([np.nan if d is None or d.confidence is None else d.confidence for d in said])
         failed = np.array([d is None for d in said], dtype=bool)
-        return Answers(score=score, alarm=alarm, novel=self.novel(windows), label=label, confidence=sure, failed=failed)
+        return Answers(score=score, alarm=alarm, novel=self._novel(windows, outputs), label=label, confidence=sure, failed=failed)
 
     def raw(self, windows: Windows) -> Floats:
         """The head's raw score of each window; NaN where it fails."""
@@ -70,11 +70,22 @@ class Asker:
 
     def novel(self, windows: Windows) -> Bools:
         """What the novelty gate refuses."""
-        if self._familiar is None or self._limit is None:
+        return self._novel(windows, self.outputs(windows) if self._own_novelty else {})
+
+    def own_novelty(self, where: str) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+        """What the graph itself says of windows [N, C, W], for models without a baseline."""
+        name = str(self._own_novelty)
+        return lambda values: self.outputs(Windows(where=where, values=values.astype(np.float32)))[name].astype(np.float64)
+
+    def _novel(self, windows: Windows, outputs: dict[str, NDArray[np.float32]]) -> Bools:
+        if self._limit is None:
             return np.zeros(len(windows), dtype=bool)
-        bases = [None] * len(windows) if windows.baselines is None else list(windows.baselines)
-        found = [self._familiar.novelty(w, b) > self._limit for w, b in zip(windows.values, bases, strict=True)]
-        return np.array(found, dtype=bool)
+        found = np.zeros(len(windows)) if self._own_novelty is None else outputs[self._own_novelty].astype(np.float64)
+        if self._familiar is not None:
+            bases = [None] * len(windows) if windows.baselines is None else list(windows.baselines)
+            said = [self._familiar.novelty(w, b) for w, b in zip(windows.values, bases, strict=True)]
+            found = np.maximum(found, said)
+        return np.asarray(found > self._limit)
 
     def _read(self, outputs: dict[str, NDArray[np.float32]], values: NDArray[np.float32]) -> Diagnosis | None:
         if not all(np.isfinite(a).all() for a in outputs.values()):
@@ -109,7 +120,8 @@ def golden_windows(bundle: Bundle) -> Windows:
     card = bundle.card
     inputs = bundle.golden_inputs
     bases = inputs[card.graph.baseline] if card.graph.baseline else None
-    return Windows(where=f"{bundle.path}/golden.npz", values=np.asarray(inputs[card.graph.window]), baselines=bases)
+    values = np.asarray(inputs[card.graph.window])
+    return Windows(where=f"{bundle.path}/golden.npz", values=values.reshape(*values.shape[:2], -1), baselines=bases)
 
 
 def labelled_by(windows: Windows, answers: Answers) -> Windows:

@@ -187,10 +187,19 @@ def _robustness(bundle: Bundle, scenario: Scenario, runs: Sequence[Run], say: Sa
 
 def spoilt(episode: Episode, fault: faults.Fault, channel: int, used: Sequence[int]) -> Episode:
     """The episode with a fault in one of the used channels, from the first judged row on: the baseline was learnt before."""
+    if episode.values.ndim > 2:
+        return _spoilt_picture(episode, fault)
     rows = np.array(episode.values)
     part = rows[episode.first :][:, list(used)]
     rows[np.ix_(range(episode.first, len(rows)), list(used))] = fault(part, list(used).index(channel), np.random.default_rng(channel))
     return replace(episode, values=rows.astype(np.float32))
+
+
+def _spoilt_picture(episode: Episode, fault: faults.Fault) -> Episode:
+    """The same of a camera: its pixels are the rows."""
+    rows = episode.values.reshape(len(episode.values), -1).T.astype(np.float64)
+    broken = np.clip(np.rint(fault(rows, 0, np.random.default_rng(0))), 0, 255).T.reshape(episode.values.shape)
+    return replace(episode, values=broken.astype(np.uint8))
 
 
 def _note(parted: Sides, runs: Sequence[Run]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_agent.diagnose import foreign
 from edge_agent.diagnose.bundle import Bundle
-from edge_agent.lab.answers import golden_windows
+from edge_agent.lab.answers import Asker, golden_windows
 from edge_agent.lab.catalog import Target
 
 TARGETS = (
@@ -45,5 +45,6 @@ def _novelty(bundle: Bundle) -> dict[str, float]:
     card, windows = bundle.card, golden_windows(bundle)
     if card.envelope is None or card.thresholds.novelty is None:
         return {}
-    shares = foreign.figures(card.envelope, card.thresholds.novelty, windows.values, baselines=windows.baselines)
+    own = Asker(bundle, bundle.model).own_novelty(windows.where) if card.graph.outputs.novelty else None
+    shares = foreign.figures(card.envelope, card.thresholds.novelty, windows.values, baselines=windows.baselines, own=own)
     return {name: shares[name] for name in ("refused_other_scale", "refused_broken_sensor")}

@@ -71,8 +71,10 @@ def listen(bundle: Bundle, graph: bytes, episodes: Sequence[Episode], scenario: 
     """Run every episode from the agent's start on, with the card's smoothing or another. DataRefused if the data do not fit."""
     columns, scale = _columns(bundle, scenario)
     _refuse_other_windows(bundle, scenario)
-    if any(e.values.ndim != 2 for e in episodes):
-        raise DataRefused(f"{bundle.id} on {scenario.name}: these are pictures; its head {bundle.card.head['type']} takes rows of values")
+    if bundle.card.picture is None and any(e.values.ndim != 2 for e in episodes):
+        raise DataRefused(f"{bundle.id} on {scenario.name}: these are pictures; its card takes rows of values (no `picture:`)")
+    if bundle.card.picture and any(e.values.ndim == 2 for e in episodes):
+        raise DataRefused(f"{bundle.id} on {scenario.name}: these are rows of values; its card takes pictures")
     runtime = LabRuntime(bundle, graph)
     every_ns = round((scenario.every_s or 1.0) * _NS)
 
@@ -95,7 +97,7 @@ def diagnoser(bundle: Bundle, runtime: LabRuntime, scale: Mapping[str, tuple[flo
     return Diagnoser("lab", bundle, bundle.head(), runtime, config, tags=tags, scale=scale)
 
 
-def window_of(bundle: Bundle, values: NDArray[np.float32], seq: int, end_ns: int, every_ns: int) -> Window:
+def window_of(bundle: Bundle, values: NDArray[Any], seq: int, end_ns: int, every_ns: int) -> Window:
     """A good window of the bundle's roles."""
     return Window(
         loop="lab",
@@ -113,6 +115,22 @@ def window_of(bundle: Bundle, values: NDArray[np.float32], seq: int, end_ns: int
 
 
 async def _one(bundle: Bundle, agent: Diagnoser, episode: Episode, columns: Sequence[int], every_ns: int) -> Heard:
+    said, at = await (_looked(bundle, agent, episode) if bundle.card.picture else _listened(bundle, agent, episode, columns, every_ns))
+    score = np.array([np.nan if d.score is None else d.score for d in said], dtype=np.float64)
+    truth = {target: labels[at] for target, labels in episode.truth.items()}
+    return Heard(episode=episode, end=at, truth=truth, said=tuple(said), alarm=_alarms(bundle, said, score), score=score)
+
+
+async def _looked(bundle: Bundle, agent: Diagnoser, episode: Episode) -> tuple[list[Diagnosis], NDArray[np.int64]]:
+    """One picture, as the camera gave it."""
+    seen = np.asarray(episode.values, dtype=np.uint8)
+    picture = seen[0] if len(seen) == 1 else seen.transpose(1, 2, 0)
+    return [await agent.diagnose(window_of(bundle, picture, 0, 0, _NS))], np.zeros(1, dtype=np.int64)
+
+
+async def _listened(
+    bundle: Bundle, agent: Diagnoser, episode: Episode, columns: Sequence[int], every_ns: int
+) -> tuple[list[Diagnosis], NDArray[np.int64]]:
     channels = np.ascontiguousarray(episode.values[:, list(columns)].T, dtype=np.float32)
     rows, said, where = bundle.card.window.rows, [], []
     for seq, end in enumerate(ends(episode, rows)):
@@ -121,10 +139,7 @@ async def _one(bundle: Bundle, agent: Diagnoser, episode: Episode, columns: Sequ
         if end >= episode.first:
             said.append(diagnosis)
             where.append(end)
-    at = np.array(where, dtype=np.int64)
-    score = np.array([np.nan if d.score is None else d.score for d in said], dtype=np.float64)
-    truth = {target: labels[at] for target, labels in episode.truth.items()}
-    return Heard(episode=episode, end=at, truth=truth, said=tuple(said), alarm=_alarms(bundle, said, score), score=score)
+    return said, np.array(where, dtype=np.int64)
 
 
 def _alarms(bundle: Bundle, said: Sequence[Diagnosis], score: NDArray[np.float64]) -> Bools:

@@ -25,7 +25,7 @@ NORMAL, FAULT = "normal", "fault"  # what 0 and 1 mean where the model has no la
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Windows:
-    """Windows in the card's order and units."""
+    """Windows in the card's order and units. A picture: each colour is a channel, its pixels are the rows."""
 
     where: str
     values: Floats = field(repr=False)  # [N, C, W]
@@ -37,7 +37,8 @@ class Windows:
 
     def feeds(self, card: Card, pick: slice | NDArray[np.int64] = slice(None)) -> dict[str, Floats]:
         """The graph's inputs."""
-        made = {card.graph.window: np.ascontiguousarray(self.values[pick])}
+        values = np.ascontiguousarray(self.values[pick])
+        made = {card.graph.window: values.reshape(-1, *card.inputs()[card.graph.window])}
         if card.graph.baseline and self.baselines is not None:
             made[card.graph.baseline] = np.ascontiguousarray(self.baselines[pick])
         return made
@@ -64,12 +65,11 @@ def read(file: Path, card: Card) -> Windows:
 def fitted(arrays: dict[str, NDArray[Any]], card: Card, where: str) -> Windows:
     """Arrays of these names as windows of this card. DataRefused."""
     values = np.asarray(arrays["window"], dtype=np.float32)
-    shape = (len(card.roles), card.window.rows)
-    if values.ndim != 3 or values.shape[1:] != shape or not len(values):
-        raise DataRefused(
-            f"{where}: window has shape {list(values.shape)}; {card.name} takes [N, {shape[0]}, {shape[1]}]: channels, then rows"
-        )
-    values = _in_roles(values, arrays, card, where)
+    shape = card.inputs()[card.graph.window]
+    if values.shape[1:] != shape or not len(values):
+        what = "colours, height, width" if card.picture else "channels, then rows"
+        raise DataRefused(f"{where}: window has shape {list(values.shape)}; {card.name} takes [N, {', '.join(map(str, shape))}]: {what}")
+    values = values.reshape(*values.shape[:2], -1) if card.picture else _in_roles(values, arrays, card, where)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).any(axis=(1, 2)).sum())
         raise DataRefused(f"{where}: {count} windows hold NaN or infinity; leave them out, as the agent would")

@@ -18,7 +18,6 @@ import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import argparse
 import json
 import shutil
 import sys
@@ -34,6 +33,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from edge_agent.diagnose import build, foreign  # noqa: E402
 from edge_agent.diagnose.card import Envelope  # noqa: E402
 from edge_agent.diagnose.session import open_session  # noqa: E402
+from edge_agent.lab import recipe  # noqa: E402
 
 SUBTLE = (3, 9, 15)
 FAULTS = [f for f in range(1, 22) if f not in SUBTLE]
@@ -252,7 +252,7 @@ def known(windows: np.ndarray, kinds: np.ndarray, level: np.ndarray) -> dict[str
     return build.envelope(np.concatenate([windows[::2], farther]), reach=REACH, margin=0.5, log=True, modes=3)
 
 
-def card(runs: Runs, envelope: dict[str, object], fp32: dict[str, float], int8: dict[str, float]) -> dict[str, object]:
+def card(runs: Runs, listed: dict[str, str], envelope: dict[str, object], fp32: dict[str, float], int8: dict[str, float]) -> dict[str, object]:
     return {
         "format": 1,
         "name": "process-faults",
@@ -275,6 +275,7 @@ def card(runs: Runs, envelope: dict[str, object], fp32: dict[str, float], int8: 
             "split": f"by run: trained on {', '.join(sorted(runs))}; judged on other runs (dNN_te); and by contiguous thirds of each training run",
             "code": "models/process-faults/train.py",
             "licence": "Apache-2.0 (code); the data's licence is named above",
+            "runs": listed,
         },
         "metrics": {
             "protocol": f"test runs at hand (d00_te and those counted): share of windows with score > {ALARM} before and after the fault enters; accuracy of the "
@@ -288,13 +289,11 @@ def card(runs: Runs, envelope: dict[str, object], fp32: dict[str, float], int8: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of dNN.dat and dNN_te.dat")
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--without", type=Path, help="JSON list of runs (d05, d05_te) that must not be looked at; no cross-validation then")
-    args = parser.parse_args()
+    args = recipe.arguments(__doc__, HERE).parse_args()
     torch.set_num_threads(1)
-    everything = load(args.data, set(json.loads(args.without.read_text())) if args.without else set())
+    without = recipe.withheld(args.without)
+    everything = load(args.data, set(without))
+    listed = recipe.listed([run for run in recipe.runs("tep", args.data, without) if not run.name.endswith("_te")])
     runs = {name: rows for name, rows in everything.items() if not name.endswith("_te")}
     tests = {name: rows for name, rows in everything.items() if name.endswith("_te")}
     scratch = Path(tempfile.mkdtemp())
@@ -308,7 +307,7 @@ def main() -> None:
             novelty = foreign.figures(Envelope.model_validate_json(json.dumps(envelope)), NOVELTY, held)
             figures = {kind: judged(file, tests) | figures[kind] | novelty for kind, file in files.items()}
         golden = np.concatenate([windows[kinds == k][-1:] for k in range(len(LABELS))])
-        build.write(args.out, card=card(runs, envelope, **figures), model=files["int8"], fp32=files["fp32"], golden_inputs={"window": golden})
+        build.write(args.out, card=card(runs, listed, envelope, **figures), model=files["int8"], fp32=files["fp32"], golden_inputs={"window": golden})
         for kind, found in figures.items():
             print(kind, found)
     finally:

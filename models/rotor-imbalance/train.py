@@ -16,7 +16,6 @@ import os
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-import argparse
 import json
 import shutil
 import sys
@@ -35,6 +34,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from edge_agent.diagnose import build, foreign  # noqa: E402
 from edge_agent.diagnose.card import Envelope  # noqa: E402
 from edge_agent.diagnose.session import open_session  # noqa: E402
+from edge_agent.lab import recipe  # noqa: E402
 
 LABELS = ("normal", "unbalanced_perpendicular", "unbalanced_opposite")
 AXES = ("x", "y", "z")
@@ -290,7 +290,7 @@ def evaluate(records: Records, scratch: Path) -> tuple[dict[str, float], dict[st
     return *figures, temperature
 
 
-def card(records: Records, envelope: dict[str, object], fp32: dict[str, float], int8: dict[str, float]) -> dict[str, object]:
+def card(records: Records, listed: dict[str, str], envelope: dict[str, object], fp32: dict[str, float], int8: dict[str, float]) -> dict[str, object]:
     speeds = sorted({s for _, s in records})
     return {
         "format": 1,
@@ -314,6 +314,7 @@ def card(records: Records, envelope: dict[str, object], fp32: dict[str, float], 
             "split": f"whole speeds, each left out in turn; the shipped model is trained on speeds {', '.join(map(str, speeds))} %",
             "code": "models/rotor-imbalance/train.py",
             "licence": "Apache-2.0 (code); the data's licence is named above",
+            "runs": listed,
         },
         "metrics": {
             "protocol": "each speed left out in turn, its 2 s windows judged one by one, pooled over all speeds. *_neighbours_known: only speeds whose "
@@ -326,20 +327,17 @@ def card(records: Records, envelope: dict[str, object], fp32: dict[str, float], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of accelerometer.csv")
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--without", type=Path, help="JSON list of records or speeds that must not be looked at; no cross-validation then")
-    args = parser.parse_args()
+    args = recipe.arguments(__doc__, HERE).parse_args()
     torch.set_num_threads(1)
-    records = load(args.data, set(json.loads(args.without.read_text())) if args.without else set())
+    without = recipe.withheld(args.without)
+    records, listed = load(args.data, set(without)), recipe.listed(recipe.runs("uci_accelerometer", args.data, without))
     scratch = Path(tempfile.mkdtemp())
     try:
         fp32, int8, temperature = ({}, {}, 6.0) if args.without else evaluate(records, scratch)
         front, judge = train(records)
         files = quantized(Net(front, judge, temperature).eval(), records, scratch, "final")
         golden = np.concatenate([cut(records[c, s], 1000)[:1] for c, s in sorted(records)[::2]])
-        build.write(args.out, card=card(records, known(records), fp32, int8), model=files[1], fp32=files[0], golden_inputs={"window": golden})
+        build.write(args.out, card=card(records, listed, known(records), fp32, int8), model=files[1], fp32=files[0], golden_inputs={"window": golden})
         for name, figures in (("fp32", fp32), ("int8", int8)):
             print(name, figures)
         print(f"temperature {temperature}; written to {args.out}")

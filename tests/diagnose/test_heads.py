@@ -242,3 +242,9 @@ def test_a_map_is_as_strange_as_its_strangest_cells(tiny: SimpleNamespace) -> No
 def test_a_head_of_pictures_without_its_outputs_is_refused(tiny: SimpleNamespace, says: Any, outputs: Any, picture: Any) -> None:
     with pytest.raises(ModelRefused, match="needs"):
         eye(tiny, says, outputs, **picture)
+
+
+def test_where_every_label_is_a_finding_the_score_is_how_sure_it_is(tiny: SimpleNamespace) -> None:
+    says = {"type": "classify", "labels": ["scratch", "inclusion"]}
+    found = head(tiny, says, {"probabilities": "p"}).read({"p": f32([0.2, 0.8])}, tiny.window())
+    assert (found.label, found.confidence, found.score) == ("inclusion", pytest.approx(0.8), pytest.approx(0.8))

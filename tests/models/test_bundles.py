@@ -39,6 +39,12 @@ def test_its_card_says_how_good_it_is_and_measured_on_what(folder: Path) -> None
 
 
 @every_bundle
+def test_its_card_lists_the_runs_it_was_trained_on(folder: Path) -> None:
+    card = bundle.read(folder, dev=True).card
+    assert card.provenance.runs or folder.name == "demo-pump", "a benchmark could not tell seen from unseen"
+
+
+@every_bundle
 def test_int8_stays_within_a_point_of_fp32(folder: Path) -> None:
     metrics = bundle.read(folder, dev=True).card.metrics
     task = [k for k in metrics.fp32 if k in ("f1", "macro_f1", "accuracy") or k.startswith(("accuracy_", "auroc_"))]
@@ -59,6 +65,7 @@ def test_its_novelty_gate_refuses_windows_of_another_scale(folder: Path) -> None
     familiar = Familiarity(card.envelope)
     inputs, _ = golden.split(golden.load((folder / "golden.npz").read_bytes()), card)
     windows = inputs[card.graph.window]
+    windows = windows.reshape(*windows.shape[:2], -1)
     bases = list(inputs[card.graph.baseline]) if card.graph.baseline else [None] * len(windows)
     refused = [familiar.novelty(w * 20, b) >= card.thresholds.novelty for w, b in zip(windows, bases, strict=True)]
     assert np.mean(refused) >= 0.9

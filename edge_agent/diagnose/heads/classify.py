@@ -1,4 +1,5 @@
-"""Model type "classify": the graph gives one probability (or logit) a label; the score is how unlikely the normal label is.
+"""Model type "classify": the graph gives one probability (or logit) a label; the score is how unlikely the normal label is
+(without one: how likely the best label is).
 
 A machine of several parts (multi-label): labels are `part=state`, `normal` lists one normal state of each part, and each part's
 probabilities sum to one. The score is that of the part that is least normal.
@@ -28,7 +29,10 @@ class Config(Model):
 
     type: Literal["classify"]
     labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000, description="in the order of the graph's output")]
-    normal: Label | tuple[Label, ...] = Field(description="the label that means: nothing is wrong; a list: one `part=state` of each part")
+    normal: Label | tuple[Label, ...] = Field(
+        default=(),
+        description="the label that means: nothing is wrong; a list: one `part=state` of each part; unset: every label is a finding",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -63,8 +63,9 @@ class Scenario:
         return tuple(Episode(run=r.name, group=r.together, values=r.values, truth=r.truth) for r in runs)
 
     def judge(self, heard: Sequence[Heard]) -> dict[str, float]:
-        """Accuracy and macro F1."""
-        return metrics.classification(single(heard, read), truths(heard, TARGET))
+        """Accuracy, macro F1, and what novelty refuses."""
+        refused = float(np.concatenate([h.refused() for h in heard]).mean())
+        return metrics.classification(single(heard, read), truths(heard, TARGET)) | {"refused_clean": refused}
 
     def right(self, heard: Sequence[Heard]) -> Bools | None:
         """Whether the label is the true one."""
