@@ -22,7 +22,7 @@ BENCHES = {
     "pipe": ("from an MQTT message to a command", 60, 330),
     "opcua": ("OPC UA changes, and from an event to a verified write", 80, 140),
     "worker": ("what the killable worker adds", 40, 70),
-    "scale": ("a thousand loops", 60, 150),
+    "scale": ("a thousand loops", 90, 190),
     "footprint": ("memory, idle, start", 60, 100),
     "ledger": ("append, chain, pull", 40, 80),
     "replay": ("a week of one loop again; a month of what-if", 30, 110),

@@ -121,7 +121,7 @@ def _turns(agent: Running) -> tuple[int, float]:
 def run(folder: Path, *, quick: bool) -> Section:
     """The line over the number of loops, and the goals at its end."""
     sizes = [100, 200] if quick else [250, 500, 1000]
-    found = [cost(folder, loops, seconds=5 if quick else 15) for loops in sizes]
+    found = [cost(folder, loops, seconds=5 if quick else 10) for loops in sizes]
     rows = [
         (
             str(c.loops),
