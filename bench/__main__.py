@@ -25,9 +25,9 @@ BENCHES = {
     "scale": ("a thousand loops", 90, 190),
     "footprint": ("memory, idle, start", 60, 100),
     "ledger": ("append, chain, pull", 40, 80),
-    "replay": ("a week of one loop again; a month of what-if", 30, 110),
+    "replay": ("a week of one loop again; a month of what-if", 45, 120),
     "vision": ("from a picture to the gate", 90, 110),
-    "soak": ("does memory grow over a day?", 20, 60),
+    "soak": ("does memory grow over a day?", 30, 80),
 }
 QUICK = ("pipe", "worker", "ledger", "replay")
 KEPT = Path(".venv/bench")  # what each bench found last: a run that broke off goes on with --resume

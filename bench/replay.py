@@ -28,8 +28,8 @@ def _replay(recording: Path, config: Path, *words: str) -> tuple[float, dict[str
 
 def run(folder: Path, *, quick: bool) -> Section:
     """Parts of a day, and from two lengths what a week and a month take: start-up counted once, the rest by the second."""
-    short_s, long_s, loops = (1_800, 7_200, 4) if quick else (DAY_S // 24, DAY_S, 4)
-    rounds = 3
+    short_s, long_s, loops = (1_800, 7_200, 4) if quick else (DAY_S // 24, DAY_S // 2, 4)
+    rounds = 2 if quick else 3
     one = recorded.config(folder, 1)
     parts = {s: recorded.write(folder / f"one-{s}.rec", 1, s) for s in (short_s, long_s)}
     week, decided = [], 0
