@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from edge_agent.feedback.row import COLUMNS, Row, fault_of
 _HEAD = Row._fields[:-1]
 _INSERT = f"INSERT INTO record({', '.join(_HEAD)}) VALUES ({', '.join('?' * len(_HEAD))})"  # noqa: S608 - only our own column names
 _SHRINK_PAGES = 2000
+_INDEX = 64 * 1024  # bytes of the log's index: 32 kB for every 4096 pages of the log, which has 1000, and a transaction more
 _TAIL = 256  # records whose hashes are recomputed at each opening
 
 
@@ -53,6 +55,7 @@ class Store:
         self.db = schema.open_writer(folder / schema.FILE)
         try:
             self.seq, self._hash = check_tail(self.db)
+            _allocate(folder / f"{schema.FILE}-shm")
             self.acknowledged = max(tip.read(folder / tip.FILE), resume)  # beyond `seq`: what the file has lost
             self.epoch = self._begin(epoch, wall_ns, resume)
             self._sweep()
@@ -167,6 +170,16 @@ class Store:
                     self.blobs.put_by(name)
                 else:
                     self.blobs.drop([name])
+
+
+def _allocate(index: Path) -> None:
+    """SQLite maps the index of its log into memory. Where the disk's blocks are smaller than a page that file has holes, and to write
+    into one of them on a full disk kills the process (SIGBUS): let the disk give all of it now. OSError if it has not as much.
+    Through SQLite's own handle, because to close another one of this file would drop its locks."""
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if handle.readlink() == index.absolute():
+                os.posix_fallocate(int(handle.name), 0, _INDEX)
 
 
 def check_tail(db: sqlite3.Connection, count: int = _TAIL) -> tuple[int, bytes]:

@@ -375,3 +375,8 @@ async def test_damage_that_only_a_write_meets_sets_the_file_aside(open_ledger: O
     await heals(second)
     await second.append("intent", {})
     assert found(folder, "set-aside-*")
+
+
+def test_the_logs_index_has_no_holes_that_a_full_disk_could_kill_us_with(ledger: Ledger, folder: Path) -> None:
+    index = (folder / "current" / "ledger.sqlite3-shm").stat()
+    assert index.st_blocks * 512 >= index.st_size >= 65536
