@@ -1,6 +1,6 @@
 """Long work while the disk fails, worker and API are killed, loops are armed and disarmed: does anything grow?
 
-EDGE_AGENT_SOAK_MIN says for how many minutes (10 unless it says so); the first fifth is left out, caches fill then.
+EDGE_AGENT_SOAK_MIN says for how many minutes (6 unless it says so); the first fifth is left out, caches fill then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_agent.feedback.row import payload_of
 from edge_agent.feedback.verify import verify
 
 Figure = Callable[..., None]
-MINUTES = float(os.environ.get("EDGE_AGENT_SOAK_MIN", "10"))
+MINUTES = float(os.environ.get("EDGE_AGENT_SOAK_MIN", "6"))
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("mounts")]
 
