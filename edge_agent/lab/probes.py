@@ -19,7 +19,7 @@ _MOST_WINDOWS, _MOST_CHANNELS = 24, 12
 _UNSEEN = 0.5  # share of windows whose answer a broken sensor may change without the novelty gate noticing, averaged over sensors
 _REFUSED = 0.9  # share of foreign windows that novelty must refuse
 _EPSILON = 0.1  # of each channel's own movement: what a good sensor's noise may do
-_DIRECTIONS = 128
+_DIRECTIONS, _DIRECTIONS_PICTURE, _PICTURE = 128, 32, 4096  # of a window; of one with more rows than a window has
 _FLIPPED = 0.5
 _SAME = 1e-5
 
@@ -161,9 +161,10 @@ def _worst(asker: Asker, one: Windows, sign: float) -> NDArray[np.float32]:
 
 
 def _gradient(asker: Asker, one: Windows, at: NDArray[np.float32], step: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Central differences [C, W] over stretches of each channel: at most 128 of them."""
+    """Central differences [C, W] over stretches of each channel: at most 128 of them, 32 of a picture."""
     channels, rows = at.shape
-    stretches = np.array_split(np.arange(rows), max(1, min(rows, _DIRECTIONS // channels)))
+    most = _DIRECTIONS_PICTURE if rows > _PICTURE else _DIRECTIONS
+    stretches = np.array_split(np.arange(rows), max(1, min(rows, most // channels)))
     places = [(c, s) for c in range(channels) for s in stretches]
     tried = np.repeat(at[None], 2 * len(places), axis=0)
     for i, (c, s) in enumerate(places):
