@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -71,7 +72,7 @@ class Clients:
                 assert len(page.splitlines()) == len({json.loads(line)["seq"] for line in page.splitlines()})
                 self._http("PUT", "/v1/consumers/pool", json.dumps({"epoch": place[0], "seq": place[1]}).encode())
                 self.cursor = place
-            except OSError:
+            except (OSError, http.client.HTTPException):  # killed before, or in the midst of, its reply
                 continue
 
     def _look_at_the_cursor(self) -> None:
