@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,15 @@ import numpy as np
 import pytest
 import yaml
 
-from edge_agent import control
 from edge_agent.diagnose import bundle as bundles
 from edge_agent.diagnose import manifest
 from edge_agent.diagnose.bundle import Bundle
-from edge_agent.errors import EdgeAgentError
-from edge_agent.feedback.reader import Cursor, Reader
-from edge_agent.feedback.row import record_of
 from edge_agent.lab import heard
 from edge_agent.messages import Diagnosis
 from tests.integration.conftest import free_port
 
 from . import rows as played
+from .live import diagnoses, end_ms, running, until
 from .rows import ROOT, Rows
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -45,11 +40,11 @@ def test_live_it_says_what_it_says_when_it_is_judged(folder: Path, tmp_path: Pat
     bundle = bundles.read(_hurried(folder, tmp_path / "models" / folder.name), dev=True)
     rows = played.of(bundles.read(folder, dev=True))
     _configure(tmp_path, bundle, rows)
-    with _mosquitto(tmp_path) as port, _agent(tmp_path, port) as page:
-        _until("the link", lambda: page()["connectors"]["bus"]["up"])
+    with _mosquitto(tmp_path) as port, running(tmp_path, PORT=f"mqtt://127.0.0.1:{port}") as page:
+        until("the link", lambda: page()["connectors"]["bus"]["up"])
         first_ms = _play(tmp_path, port, rows)
-        _until("the last row", lambda: _end_ms(page()) > first_ms + len(rows.values) * EVERY_MS)
-    live = _said_live(tmp_path, first_ms)
+        until("the last row", lambda: end_ms(page()) > first_ms + len(rows.values) * EVERY_MS)
+    live = {round((d["end_ns"] / 1e6 - first_ms) / EVERY_MS): d for d in diagnoses(tmp_path)}  # by the row that a window ended with
     judged = _said_when_judged(bundle, rows, min(row for row in live if row >= bundle.card.window.rows - 1))
     assert set(live) >= set(judged)
     assert {d["status"] for row, d in live.items() if row < min(judged)} <= {"unknown"}, "from before the first row: no evidence"
@@ -71,13 +66,6 @@ def _alike(live: Mapping[str, Any], judged: Diagnosis) -> bool:
 
 def _short(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: said.get(name) for name in ("status", "why", "label", "score", "raw", "confidence", "novelty")}
-
-
-def _said_live(folder: Path, first_ms: int) -> dict[int, Mapping[str, Any]]:
-    """Row that a window ended with -> its diagnosis, from the ledger."""
-    with Reader(folder / "state" / "ledger") as reader:
-        found = [record_of(row).payload for row in reader.after(Cursor(), 1_000_000) if record_of(row).kind == "diagnosis"]
-    return {round((d["end_ns"] / 1e6 - first_ms) / EVERY_MS): d for d in found}
 
 
 def _said_when_judged(bundle: Bundle, rows: Rows, first: int) -> dict[int, Diagnosis]:
@@ -152,26 +140,6 @@ def _mosquitto(folder: Path) -> Iterator[int]:
         broker.wait(10)
 
 
-@contextmanager
-def _agent(folder: Path, port: int) -> Iterator[Callable[[], dict[str, Any]]]:
-    """`edge-agent run` as a process; its status on demand."""
-    config = folder / "live.yaml"
-    config.write_text(config.read_text().replace("PORT", f"mqtt://127.0.0.1:{port}"))
-    environment = os.environ | {"STATE_DIRECTORY": str(folder / "state")}
-    with (folder / "agent.log").open("wb") as log:
-        agent = subprocess.Popen([sys.executable, "-m", "edge_agent", "run", str(config)], stdout=log, stderr=log, env=environment)
-
-    def page() -> dict[str, Any]:
-        assert agent.poll() is None, (folder / "agent.log").read_text()
-        return control.ask(folder / "state" / "control.sock", {"do": "status"}, 10.0)
-
-    try:
-        yield page
-    finally:
-        agent.terminate()
-        assert agent.wait(45) == 0, (folder / "agent.log").read_text()
-
-
 def _play(folder: Path, port: int, rows: Rows) -> int:
     """Publish each row at its time through mosquitto_pub; the source time of the first, in ms since 1970."""
     command = ["stdbuf", "-oL", "mosquitto_pub", "-d", "-h", "127.0.0.1", "-p", str(port), "-t", "machine", "-q", "1", "-l"]
@@ -179,7 +147,7 @@ def _play(folder: Path, port: int, rows: Rows) -> int:
     with said.open("wb") as log:
         sensor = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, text=True, bufsize=1)
     assert sensor.stdin
-    _until("the sensor's connection", lambda: b"CONNACK" in said.read_bytes())
+    until("the sensor's connection", lambda: b"CONNACK" in said.read_bytes())
     first_ms = (int(time.time() * 1000) // EVERY_MS + 25) * EVERY_MS
     for i, values in enumerate(rows.values.tolist()):
         at_ms = first_ms + i * EVERY_MS
@@ -188,19 +156,3 @@ def _play(folder: Path, port: int, rows: Rows) -> int:
     sensor.stdin.close()
     assert sensor.wait(20) == 0
     return first_ms
-
-
-def _end_ms(page: Mapping[str, Any]) -> float:
-    """When the newest window that was diagnosed ended."""
-    diagnosis = page["loops"]["machine"]["diagnosis"]
-    return diagnosis["end_ns"] / 1e6 if diagnosis else 0.0
-
-
-def _until(what: str, holds: Callable[[], bool], within_s: float = 40.0) -> None:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(EdgeAgentError, KeyError):  # it is still starting
-            if holds():
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"waited {within_s:g} s for {what}")
