@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 
 from edge_agent.api.server import listen, serve
 from edge_agent.clock import SystemClock
+from edge_agent.config.load import Configuration, Places
 from edge_agent.config.model import File
 from edge_agent.errors import EdgeAgentError
 from edge_agent.feedback.ledger import Ledger, Line
@@ -43,6 +45,10 @@ def file_of(folder: Path) -> File:
     agent = {"name": NAME, "owner": "acme", "state": str(folder / "state")}
     said = {"version": 1, "agent": agent, "connectors": {}, "tags": {}, "ledger": {"min_free": "1 B"}}
     return File.model_validate({**said, "api": {"tokens": [{"name": "pool", "token": TOKEN}]}})
+
+
+def configuration_of(folder: Path) -> Configuration:
+    return Configuration(path=None, file=file_of(folder), connectors={}, tags={}, policies={}, hash="", places=Places("", ""))
 
 
 # ---------------------------------------------------------------- the three
@@ -129,7 +135,7 @@ class Victims:
         self._lives += 1
         work = {
             "writer": lambda: writer(self._folder),
-            "api": lambda: serve(file_of(self._folder), SystemClock(), self._listening),
+            "api": lambda: serve(configuration_of(self._folder), SystemClock(), self._listening),
             "puller": lambda: puller(self._port, self._folder / "into", self.seed + self._lives, self._out, self._careless),
         }[name]
         return forked(work)
@@ -157,6 +163,12 @@ class Victims:
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             raise RuntimeError(f"the {name} ended by itself with {status}")
 
+    def end(self) -> None:
+        """None outlives us, also where one has ended by itself."""
+        for pid in self.pids.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
 
 def forked(work: Callable[[], None]) -> int:
     child = os.fork()
@@ -176,8 +188,7 @@ def main(folder: Path, kills: int, seed: int, careless: bool) -> dict[str, Any]:
         told = torment(victims, kills, chance)
         finish(victims, folder)
     finally:
-        for name in victims.pids:
-            victims.kill(name)
+        victims.end()
     return {"kills": kills, **told, "replies_dropped": victims.heard.count(b"x"), **compare(folder)}
 
 
