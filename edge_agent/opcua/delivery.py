@@ -89,7 +89,11 @@ class Delivery:
             self._counts["type_errors"] += 1
         if (hole := self._hole(item, source_ns, code, silent, wall_ns)) is not None:
             holes.append(hole)
+        again = item.heard and source_ns == item.source_ns and code == item.code and value == item.value
         item.value, item.code, item.source_ns, item.mono_ns, item.heard = value, code, source_ns, mono_ns, True
+        if again:  # servers report a value twice around an outage (node-opcua 2.182, every third freeze): nothing has happened since
+            self._counts["repeated"] += 1
+            return
         batch.append(Sample(item.tag, value, quality_of(code) | flaw, source_ns, wall_ns, mono_ns))
 
     def tell(self, read: Sequence[tuple[Item, Any]]) -> None:

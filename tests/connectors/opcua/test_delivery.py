@@ -58,6 +58,14 @@ def test_a_batch_is_handed_over_oldest_first(desk: Desk) -> None:
     assert [(s.tag, s.value) for s in desk.seen.all] == [("a", 10.0), ("a", 11.0), ("b", 30.0)]
 
 
+def test_a_value_that_is_reported_twice_is_handed_over_once_and_counted(desk: Desk) -> None:
+    desk.get((1, 1, 10.0))
+    desk.get((1, 1, 10.0), (1, 1, 11.0))
+    desk.get((1, 2, 11.0))
+    assert [s.value for s in desk.seen.all] == [10.0, 11.0, 11.0], "another value, or another time, is news"
+    assert desk.counts["repeated"] == 1
+
+
 def test_without_a_source_time_the_server_time_counts_and_then_ours(desk: Desk) -> None:
     data = ua.DataValue(ua.Variant(1.0), ServerTimestamp=_T0 + timedelta(seconds=7))
     message = ua.NotificationMessage(

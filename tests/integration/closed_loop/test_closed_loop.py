@@ -20,14 +20,16 @@ import pyarrow.parquet
 import pytest
 
 from edge_agent.demo import certificate
+from edge_agent.diagnose import bundle
 from edge_agent.messages import Record
 
 from .agent import LOOP
 from .conftest import Stage
-from .pump_run import RATE, Table
+from .pump_run import RATE, ROOT, Table
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 
+MODEL = f"pump-valve@{bundle.read(ROOT / 'models' / 'pump-valve', dev=True).card.version}"
 TRIM, LEASE = "P1.SpeedTrim", "P1.Lease"
 BAD, UNCERTAIN = (20, 50), (310, 335)  # rows; longer than what may be bridged
 Line = dict[str, Any]
@@ -141,7 +143,7 @@ def test_who_armed_it_why_and_by_which_signed_model_is_on_record(story: Story) -
     (armed,) = [r for r in story.of("mode") if r.payload["event"] == "raise"]
     assert (armed.payload["by"], armed.payload["reason"], armed.payload["to"]) == ("mary", "valve checked", "armed")
     (admitted,) = story.of("model", event="admitted")
-    assert (admitted.payload["model"], admitted.payload["signed_by"]) == ("pump-valve@1.0.0", "test")
+    assert (admitted.payload["model"], admitted.payload["signed_by"]) == (MODEL, "test")
 
 
 def test_the_ledger_verifies(stage: Stage, story: Story) -> None:
@@ -152,7 +154,7 @@ def test_the_ledger_verifies(stage: Stage, story: Story) -> None:
 
 def test_explain_tells_the_story_of_a_write(stage: Stage, story: Story) -> None:
     told = stage.agent.cli("explain", stage.agent.config, str(story.of("intent")[0].seq))
-    assert re.search(r"diagnosis +ok +score 0\.\d+.* by pump-valve@1\.0\.0", told)
+    assert re.search(rf"diagnosis +ok +score 0\.\d+.* by {re.escape(MODEL)}", told)
     assert re.search(r"because of \w+ \d+%", told)
     assert re.search(r"decision +normal -> relief: .*score 0\.\d+ > 0\.5 for 0\.25 s", told)
     assert "intended   speed_trim = -20.0" in told
