@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def of(bundle: Bundle) -> Rows:
     return Rows("golden", _golden(bundle), tuple(role.unit for role in bundle.card.roles))
 
 
-def _eventful(values: NDArray[np.float32], truth: object) -> NDArray[np.float32]:
+def _eventful(values: NDArray[np.float32], truth: Mapping[str, NDArray[np.str_]]) -> NDArray[np.float32]:
     """A stretch around the first change of what is true."""
-    changes = [np.flatnonzero(labels[1:] != labels[:-1]) for labels in truth.values()]  # type: ignore[attr-defined]
+    changes = [np.flatnonzero(labels[1:] != labels[:-1]) for labels in truth.values()]
     first = min((int(c[0]) for c in changes if len(c)), default=0)
     start = max(0, min(first - MOST * 2 // 3, len(values) - MOST))
     return np.ascontiguousarray(values[start : start + MOST], dtype=np.float32)
